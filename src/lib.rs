@@ -1,0 +1,6 @@
+//! A2A (Agent2Agent) as object capabilities, over Cap'n Proto RPC on WebSocket.
+
+pub mod clock;
+pub mod fault;
+pub mod limits;
+pub mod model;

@@ -1,0 +1,164 @@
+//! Every bound, in one place. Nothing in the crate is unbounded that a peer can fill.
+
+use std::time::Duration;
+
+/// The bounds of a server or a client. Each default suits one machine that serves the public; each
+/// refusal is typed and says which bound was reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Bounds of one connection's wire.
+    pub wire: WireLimits,
+    /// Bounds of the listener.
+    pub net: NetLimits,
+    /// Bounds of the task engine.
+    pub engine: EngineLimits,
+}
+
+/// Bounds of one Cap'n Proto connection; the same at both ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WireLimits {
+    /// Bytes of one message, at most 64 MiB. A longer one ends the connection with close code 1009.
+    pub message_bytes: usize,
+    /// Words that reading one message may visit, as a multiple of its own words.
+    pub traversal_factor: usize,
+    /// Depth of pointers in one message.
+    pub nesting: i32,
+    /// Segments of one message.
+    pub segments: usize,
+    /// Objects that the peer may hold of ours.
+    pub exports: usize,
+    /// Objects of the peer that it may make us hold.
+    pub imports: usize,
+    /// Calls of the peer that may be unanswered.
+    pub questions: usize,
+    /// Calls that the peer may abandon before they are answered, over the connection's life. Each
+    /// costs about 245 bytes until the connection ends (a defect of capnp-rpc 0.27.3).
+    pub abandoned_calls: usize,
+    /// Bytes waiting to be written, as a multiple of `message_bytes`, before the connection ends.
+    pub queued_messages: usize,
+    /// Bytes waiting to be written above which nothing more is read from the peer, and no stream sends.
+    pub send_budget_bytes: usize,
+    /// Bytes of one stream's events that may be on their way, unacknowledged by its observer.
+    pub stream_window_bytes: usize,
+    /// Bytes of the socket's read buffer.
+    pub read_buffer_bytes: usize,
+    /// Time without a single byte from the peer, pongs included, after which it counts as gone.
+    pub idle_timeout: Duration,
+    /// How often a silent peer is pinged.
+    pub ping_interval: Duration,
+}
+
+/// Bounds of the listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct NetLimits {
+    /// Connections in all; one more is refused with HTTP 503.
+    pub connections: usize,
+    /// Connections of one address; one more is refused with HTTP 429.
+    pub connections_per_address: usize,
+    /// Time for a request's whole header.
+    pub header_timeout: Duration,
+    /// Time from the accepted socket to the finished WebSocket handshake.
+    pub handshake_timeout: Duration,
+    /// Time from the handshake to an authenticated session, or to an anonymous call where those are allowed.
+    pub authenticate_timeout: Duration,
+    /// Time that a stopping server gives to what runs.
+    pub drain_timeout: Duration,
+}
+
+/// Bounds of the task engine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct EngineLimits {
+    /// Turns of agents that run at once.
+    pub turns: usize,
+    /// Turns that run at once for one principal.
+    pub turns_per_principal: usize,
+    /// The longest that one turn may run.
+    pub turn_timeout: Duration,
+    /// Items that one group commit takes.
+    pub group_items: usize,
+    /// Bytes that one group commit takes.
+    pub group_bytes: usize,
+    /// Updates of one task that its agent may be ahead of the log.
+    pub updates_ahead: usize,
+    /// Recent events that a live task keeps in memory; older ones are read from the log.
+    pub recent_events: usize,
+    /// Messages that wait in a running turn's inbox.
+    pub inbox: usize,
+    /// How long a message id is remembered (promise P4).
+    pub idempotency: Duration,
+    /// Finished tasks that the memory store keeps; the oldest go first.
+    pub memory_finished_tasks: usize,
+    /// Parts of one message or artifact.
+    pub parts: usize,
+    /// Bytes of one id, name, URL or media type that a client gives.
+    pub name_bytes: usize,
+    /// Derived objects (attenuated, shared) that live at once under one principal.
+    pub grants_per_principal: usize,
+    /// Depth of a tree of grants.
+    pub grant_depth: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { wire: WireLimits::default(), net: NetLimits::default(), engine: EngineLimits::default() }
+    }
+}
+
+impl Default for WireLimits {
+    fn default() -> Self {
+        Self {
+            message_bytes: 16 << 20,
+            traversal_factor: 4,
+            nesting: 64,
+            segments: 64,
+            exports: 4_096,
+            imports: 4_096,
+            questions: 1_024,
+            abandoned_calls: 50_000,
+            queued_messages: 2,
+            send_budget_bytes: 256 << 10,
+            stream_window_bytes: 64 << 10,
+            read_buffer_bytes: 8 << 10,
+            idle_timeout: Duration::from_secs(60),
+            ping_interval: Duration::from_secs(20),
+        }
+    }
+}
+
+impl Default for NetLimits {
+    fn default() -> Self {
+        Self {
+            connections: 10_000,
+            connections_per_address: 256,
+            header_timeout: Duration::from_secs(10),
+            handshake_timeout: Duration::from_secs(10),
+            authenticate_timeout: Duration::from_secs(15),
+            drain_timeout: Duration::from_secs(25),
+        }
+    }
+}
+
+impl Default for EngineLimits {
+    fn default() -> Self {
+        Self {
+            turns: 4_096,
+            turns_per_principal: 1_024,
+            turn_timeout: Duration::from_secs(3_600),
+            group_items: 512,
+            group_bytes: 1 << 20,
+            updates_ahead: 256,
+            recent_events: 512,
+            inbox: 16,
+            idempotency: Duration::from_secs(24 * 3_600),
+            memory_finished_tasks: 100_000,
+            parts: 100,
+            name_bytes: 512,
+            grants_per_principal: 4_096,
+            grant_depth: 16,
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! A2A's words as Rust types.
+
+mod timestamp;
+
+pub use timestamp::Timestamp;
