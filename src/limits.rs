@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// The bounds of a server or a client. Each default suits one machine that serves the public; each
 /// refusal is typed and says which bound was reached.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
     /// Bounds of one connection's wire.
@@ -100,12 +100,6 @@ pub struct EngineLimits {
     pub grants_per_principal: usize,
     /// Depth of a tree of grants.
     pub grant_depth: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { wire: WireLimits::default(), net: NetLimits::default(), engine: EngineLimits::default() }
-    }
 }
 
 impl Default for WireLimits {
