@@ -1,0 +1,3 @@
+//! Codecs between the model and the wire forms. File names mirror `model/`.
+
+pub mod capnp;
