@@ -7,9 +7,11 @@
 //! read as absent. [`json`] reads bytes and says which field broke a rule.
 
 mod card;
+mod end;
 mod fields;
 pub mod json;
 mod message;
+mod parameters;
 mod push;
 mod request;
 mod task;
@@ -24,7 +26,9 @@ pub use card::{
     OAuth2SecurityScheme, OAuthFlows, OpenIdConnectSecurityScheme, PasswordOAuthFlow, SecurityRequirement,
     SecurityScheme, StringList,
 };
+pub use end::{EndReason, StreamEnd};
 pub use message::{Artifact, Message, Part, PartContent, Role};
+pub use parameters::ServiceParameters;
 pub use push::{AuthenticationInfo, Secret, TaskPushNotificationConfig};
 pub use request::{
     CancelTaskRequest, DeleteTaskPushNotificationConfigRequest, GetExtendedAgentCardRequest,
