@@ -55,7 +55,9 @@ fn modules_import_only_from_layers_above() {
 fn bindings_do_not_import_each_other() {
     let mut wrong = Vec::new();
     for (path, text) in sources("src/bindings") {
-        for line in code(&text).filter(|line| line.contains("crate::bindings::") || line.contains("super::super::")) {
+        for line in
+            code(&text).filter(|line| line.contains("crate::bindings::") || line.contains("super::super::"))
+        {
             wrong.push(format!("{}: {line}", path.display()));
         }
     }
@@ -117,7 +119,9 @@ fn imports(text: &str) -> impl Iterator<Item = String> {
     code(text).flat_map(|line| {
         line.match_indices("crate::")
             .map(|(at, found)| &line[at + found.len()..])
-            .map(|rest| rest.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect::<String>())
+            .map(|rest| {
+                rest.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect::<String>()
+            })
             .filter(|name| name.starts_with(|c: char| c.is_ascii_lowercase()))
             .collect::<Vec<_>>()
     })
@@ -133,7 +137,9 @@ fn code(text: &str) -> impl Iterator<Item = &str> {
 
 fn layer(module: &str) -> usize {
     let found = LAYERS.iter().position(|names| names.contains(&module));
-    found.unwrap_or_else(|| panic!("module `{module}` has no layer: give it one in LAYERS and ARCHITECTURE.md"))
+    found.unwrap_or_else(|| {
+        panic!("module `{module}` has no layer: give it one in LAYERS and ARCHITECTURE.md")
+    })
 }
 
 /// `src/engine/feed.rs` → `engine`. The crate's two roots belong to no layer.

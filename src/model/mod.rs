@@ -8,6 +8,7 @@
 
 mod card;
 mod end;
+mod event;
 mod fields;
 pub mod json;
 mod message;
@@ -27,6 +28,7 @@ pub use card::{
     SecurityScheme, StringList,
 };
 pub use end::{EndReason, StreamEnd};
+pub use event::{Event, Update};
 pub use message::{Artifact, Message, Part, PartContent, Role};
 pub use parameters::ServiceParameters;
 pub use push::{AuthenticationInfo, Secret, TaskPushNotificationConfig};

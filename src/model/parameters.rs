@@ -126,7 +126,10 @@ mod tests {
             assert_eq!(asked(fine).check_version(&["1.0"]), Ok(()), "{fine}");
         }
         let fault = asked("2.0").check_version(&["1.0"]).unwrap_err();
-        assert_eq!((fault.kind(), fault.metadata()["supported"].as_str()), (FaultKind::VersionNotSupported, "1.0"));
+        assert_eq!(
+            (fault.kind(), fault.metadata()["supported"].as_str()),
+            (FaultKind::VersionNotSupported, "1.0")
+        );
     }
 
     #[test]
