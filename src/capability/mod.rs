@@ -1,0 +1,59 @@
+//! The objects that a client can hold, as plain Rust: no wire words. A binding is a shell around them.
+//!
+//! They live on the worker of their connection and are not `Send`. Dropping one gives up what it stood
+//! for: see each type.
+
+mod grant;
+mod observer;
+mod service;
+mod session;
+mod task;
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+pub use grant::GrantHandle;
+pub use observer::{Observer, Subscription};
+pub use service::{ClaimedTask, PublicService};
+pub use session::{ContextChoice, Identity, Session, SessionPolicy};
+pub use task::{SendOptions, Started, StartedTask, TaskHandle};
+
+use crate::clock::Clock;
+use crate::service::AgentService;
+use crate::shutdown::Stopping;
+
+/// What the objects of one connection share.
+#[derive(Debug)]
+pub struct Context {
+    /// The operations.
+    pub service: Arc<AgentService>,
+    /// Resolves when the server stops: streams then end with `detached`.
+    pub stopping: Stopping,
+    live: Live,
+}
+
+/// How many objects of a connection live: zero once it is over.
+#[derive(Debug, Default)]
+pub struct Live {
+    /// Sessions.
+    pub sessions: Cell<usize>,
+    /// Streams that feed an observer.
+    pub streams: Cell<usize>,
+}
+
+impl Context {
+    /// The objects of a new connection.
+    pub fn new(service: Arc<AgentService>, stopping: Stopping) -> Rc<Self> {
+        Rc::new(Self { service, stopping, live: Live::default() })
+    }
+
+    /// How many objects live.
+    pub fn live(&self) -> &Live {
+        &self.live
+    }
+
+    fn clock(&self) -> &Clock {
+        self.service.clock()
+    }
+}
