@@ -8,10 +8,13 @@
 
 mod card;
 mod fields;
+#[cfg(test)]
+mod golden;
 pub mod json;
 mod message;
 mod push;
 mod request;
+mod security;
 mod task;
 mod timestamp;
 
@@ -19,10 +22,7 @@ use std::sync::Arc;
 
 pub use card::{
     AgentCapabilities, AgentCard, AgentCardSignature, AgentExtension, AgentInterface, AgentProvider,
-    AgentSkill, ApiKeyLocation, ApiKeySecurityScheme, AuthorizationCodeOAuthFlow, ClientCredentialsOAuthFlow,
-    DeviceCodeOAuthFlow, HttpAuthSecurityScheme, ImplicitOAuthFlow, MutualTlsSecurityScheme,
-    OAuth2SecurityScheme, OAuthFlows, OpenIdConnectSecurityScheme, PasswordOAuthFlow, SecurityRequirement,
-    SecurityScheme, StringList,
+    AgentSkill,
 };
 pub use message::{Artifact, Message, Part, PartContent, Role};
 pub use push::{AuthenticationInfo, Secret, TaskPushNotificationConfig};
@@ -31,6 +31,12 @@ pub use request::{
     GetTaskPushNotificationConfigRequest, GetTaskRequest, ListTaskPushNotificationConfigsRequest,
     ListTaskPushNotificationConfigsResponse, ListTasksRequest, ListTasksResponse, SendMessageConfiguration,
     SendMessageRequest, SubscribeToTaskRequest,
+};
+pub use security::{
+    ApiKeyLocation, ApiKeySecurityScheme, AuthorizationCodeOAuthFlow, ClientCredentialsOAuthFlow,
+    DeviceCodeOAuthFlow, HttpAuthSecurityScheme, ImplicitOAuthFlow, MutualTlsSecurityScheme,
+    OAuth2SecurityScheme, OAuthFlows, OpenIdConnectSecurityScheme, PasswordOAuthFlow, SecurityRequirement,
+    SecurityScheme, StringList,
 };
 pub use task::{
     SendMessageResponse, StreamResponse, Task, TaskArtifactUpdateEvent, TaskState, TaskStatus,
