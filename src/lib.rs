@@ -1,5 +1,7 @@
 //! A2A (Agent2Agent) as object capabilities, over Cap'n Proto RPC on WebSocket.
 
+#[cfg(feature = "server")]
+pub mod auth;
 pub mod clock;
 pub mod fault;
 pub mod limits;
