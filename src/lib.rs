@@ -2,6 +2,8 @@
 
 #[cfg(feature = "server")]
 pub mod auth;
+#[cfg(feature = "server")]
+pub mod authority;
 pub mod clock;
 pub mod fault;
 pub mod limits;

@@ -52,7 +52,7 @@ fn crc(prefix: &str, random: &[u8]) -> [u8; CHECKSUM_BYTES] {
 
 /// The SHA-256 of a secret's text: what is kept of it. No salt and no slow hash, as the secrets are
 /// 256 random bits (a development key, chosen by its operator, guards one developer's machine).
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SecretDigest([u8; 32]);
 
 impl SecretDigest {
