@@ -1,5 +1,9 @@
 //! A2A (Agent2Agent) as object capabilities, over Cap'n Proto RPC on WebSocket.
 
+#[cfg(feature = "server")]
+pub mod auth;
+#[cfg(feature = "server")]
+pub mod authority;
 pub mod clock;
 pub mod fault;
 pub mod limits;

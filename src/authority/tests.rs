@@ -1,0 +1,1 @@
+//! Tests of the grants as a whole.
