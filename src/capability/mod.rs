@@ -57,3 +57,30 @@ impl Context {
         self.service.clock()
     }
 }
+
+/// Counts an object for as long as it lives.
+#[derive(Debug)]
+struct LiveGuard(Rc<Context>, fn(&Live) -> &Cell<usize>);
+
+impl LiveGuard {
+    fn session(context: &Rc<Context>) -> Self {
+        Self::count(context, |live| &live.sessions)
+    }
+
+    fn stream(context: &Rc<Context>) -> Self {
+        Self::count(context, |live| &live.streams)
+    }
+
+    fn count(context: &Rc<Context>, which: fn(&Live) -> &Cell<usize>) -> Self {
+        let cell = which(&context.live);
+        cell.set(cell.get() + 1);
+        Self(Rc::clone(context), which)
+    }
+}
+
+impl Drop for LiveGuard {
+    fn drop(&mut self) {
+        let cell = (self.1)(&self.0.live);
+        cell.set(cell.get() - 1);
+    }
+}
