@@ -6,15 +6,20 @@
 //! list must have an element, an enum a known value. Unknown fields are ignored, as A2A asks, and `null` is
 //! read as absent. [`json`] reads bytes and says which field broke a rule.
 
+#[cfg(test)]
+pub(crate) mod arbitrary;
 mod card;
 mod end;
 mod event;
 mod fields;
+#[cfg(test)]
+mod golden;
 pub mod json;
 mod message;
 mod parameters;
 mod push;
 mod request;
+mod security;
 mod task;
 mod timestamp;
 
@@ -22,10 +27,7 @@ use std::sync::Arc;
 
 pub use card::{
     AgentCapabilities, AgentCard, AgentCardSignature, AgentExtension, AgentInterface, AgentProvider,
-    AgentSkill, ApiKeyLocation, ApiKeySecurityScheme, AuthorizationCodeOAuthFlow, ClientCredentialsOAuthFlow,
-    DeviceCodeOAuthFlow, HttpAuthSecurityScheme, ImplicitOAuthFlow, MutualTlsSecurityScheme,
-    OAuth2SecurityScheme, OAuthFlows, OpenIdConnectSecurityScheme, PasswordOAuthFlow, SecurityRequirement,
-    SecurityScheme, StringList,
+    AgentSkill,
 };
 pub use end::{EndReason, StreamEnd};
 pub use event::{Event, Update};
@@ -37,6 +39,12 @@ pub use request::{
     GetTaskPushNotificationConfigRequest, GetTaskRequest, ListTaskPushNotificationConfigsRequest,
     ListTaskPushNotificationConfigsResponse, ListTasksRequest, ListTasksResponse, SendMessageConfiguration,
     SendMessageRequest, SubscribeToTaskRequest,
+};
+pub use security::{
+    ApiKeyLocation, ApiKeySecurityScheme, AuthorizationCodeOAuthFlow, ClientCredentialsOAuthFlow,
+    DeviceCodeOAuthFlow, HttpAuthSecurityScheme, ImplicitOAuthFlow, MutualTlsSecurityScheme,
+    OAuth2SecurityScheme, OAuthFlows, OpenIdConnectSecurityScheme, PasswordOAuthFlow, SecurityRequirement,
+    SecurityScheme, StringList,
 };
 pub use task::{
     SendMessageResponse, StreamResponse, Task, TaskArtifactUpdateEvent, TaskState, TaskStatus,
