@@ -17,11 +17,11 @@ pub use grant::GrantHandle;
 pub use observer::{Observer, Subscription};
 pub use service::{ClaimedTask, PublicService};
 pub use session::{ContextChoice, Identity, Session, SessionPolicy};
-pub use task::{SendOptions, Started, StartedTask, TaskHandle};
+pub use task::{SendOptions, Started, StartedTask, TaskHandle, expiry, no_task};
 
 use crate::clock::Clock;
 use crate::service::AgentService;
-use crate::shutdown::Stopping;
+use crate::shutdown::Shutdown;
 
 /// What the objects of one connection share.
 #[derive(Debug)]
@@ -29,7 +29,7 @@ pub struct Context {
     /// The operations.
     pub service: Arc<AgentService>,
     /// Resolves when the server stops: streams then end with `detached`.
-    pub stopping: Stopping,
+    pub shutdown: Shutdown,
     live: Live,
 }
 
@@ -44,8 +44,8 @@ pub struct Live {
 
 impl Context {
     /// The objects of a new connection.
-    pub fn new(service: Arc<AgentService>, stopping: Stopping) -> Rc<Self> {
-        Rc::new(Self { service, stopping, live: Live::default() })
+    pub fn new(service: Arc<AgentService>, shutdown: Shutdown) -> Rc<Self> {
+        Rc::new(Self { service, shutdown, live: Live::default() })
     }
 
     /// How many objects live.

@@ -61,7 +61,7 @@ pub(super) async fn follow(
         biased;
         cause = pass.ended() => ended_by(&progress, &cause),
         () = detached.wait() => progress.end(EndReason::Detached, None),
-        () = context.stopping.wait() => progress.end(EndReason::Detached, None),
+        () = context.shutdown.stopping() => progress.end(EndReason::Detached, None),
         end = drive(&mut feed, &mut observer, &progress) => end,
     };
     drop(feed);
