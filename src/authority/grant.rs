@@ -398,6 +398,12 @@ impl Grant {
     pub(super) fn word(&self) -> Word {
         self.gate.word()
     }
+
+    /// How many children the tree knows of.
+    #[cfg(test)]
+    pub(super) fn children(&self) -> usize {
+        lock(&self.children).len()
+    }
 }
 
 impl Drop for Grant {
