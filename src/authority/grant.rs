@@ -300,7 +300,7 @@ impl Grant {
     }
 
     /// Resolves when this grant, or one that it was derived from, ends. A timer for the expiry runs only
-    /// while somebody waits here.
+    /// while somebody waits here (and so, if there is an expiry, inside a tokio runtime with time).
     pub fn ended(self: &Arc<Self>) -> impl Future<Output = EndCause> + Send + use<> {
         let grant = Arc::clone(self);
         async move {
@@ -397,6 +397,12 @@ impl Grant {
 
     pub(super) fn word(&self) -> Word {
         self.gate.word()
+    }
+
+    /// How many children the tree knows of.
+    #[cfg(test)]
+    pub(super) fn children(&self) -> usize {
+        lock(&self.children).len()
     }
 }
 
