@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
 
@@ -89,6 +90,9 @@ pub struct Grant {
     parent: Option<Arc<Grant>>,
     principal: Arc<Principal>,
     terms: Terms,
+    /// When it ends at the latest, in nanoseconds; `i64::MAX` if not by itself. Begins as the terms say, and
+    /// moves when a session is renewed.
+    expires: AtomicI64,
     created: Timestamp,
     /// How many ancestors there are.
     depth: usize,
@@ -119,6 +123,7 @@ impl Grant {
     ) -> Arc<Self> {
         let created = core.clock.now();
         Arc::new(Self {
+            expires: AtomicI64::new(terms.expires.map_or(NEVER, Timestamp::unix_nanos)),
             id: GrantId::new(created),
             depth: parent.map_or(0, |parent| parent.depth + 1),
             parent: parent.cloned(),
@@ -153,7 +158,7 @@ impl Grant {
             return Err(cause.fault());
         }
         policy.validate(self.core.limits.name_bytes, now)?;
-        let terms = policy.apply(&self.terms)?;
+        let terms = policy.apply(&Terms { expires: self.expires(), ..self.terms.clone() })?;
         let bound = self.core.limits.grant_depth;
         if self.depth >= bound {
             let message = format!("derived {bound} times over: derive from a wider capability instead");
@@ -269,7 +274,7 @@ impl Grant {
     }
 
     fn is_over(&self, now: Timestamp) -> bool {
-        self.terms.expires.is_some_and(|expires| expires <= now)
+        self.expires().is_some_and(|expires| expires <= now)
     }
 
     /// Once seen to be over, a grant stays so, even if the clock is set back.
@@ -277,6 +282,25 @@ impl Grant {
         if self.is_over(now) && !self.gate.word().is_shut() {
             self.end(&EndCause::Expired);
         }
+    }
+
+    /// Moves the end of a session's own grant; `None` is never by itself. What was derived from it ends when
+    /// it was to end.
+    ///
+    /// Fails with [`FaultKind::Revoked`] if it has ended, and with [`FaultKind::Forbidden`] if it was itself
+    /// derived: whoever narrowed it decided on its end.
+    pub fn extend(self: &Arc<Self>, expires: Option<Timestamp>) -> Result<(), Fault> {
+        if let Some(cause) = self.end_cause() {
+            return Err(cause.fault());
+        }
+        if self.parent.is_some() {
+            let message = "a derived capability cannot be renewed: ask whoever gave it for another";
+            return Err(Fault::new(FaultKind::Forbidden, message));
+        }
+        self.expires.store(expires.map_or(NEVER, Timestamp::unix_nanos), Ordering::Release);
+        // Whoever waits for the end computes it anew.
+        self.gate.announce();
+        Ok(())
     }
 
     /// Whether this grant, or one that it was derived from, has ended.
@@ -304,11 +328,14 @@ impl Grant {
     pub fn ended(self: &Arc<Self>) -> impl Future<Output = EndCause> + Send + use<> {
         let grant = Arc::clone(self);
         async move {
-            let deadline = grant.deadline();
+            let (mut expires, mut deadline) = (grant.expires(), grant.deadline());
             loop {
                 let changed = grant.gate.changed();
                 if let Some(cause) = grant.end_cause() {
                     return cause;
+                }
+                if grant.expires() != expires {
+                    (expires, deadline) = (grant.expires(), grant.deadline());
                 }
                 let Some(deadline) = deadline else {
                     changed.await;
@@ -317,7 +344,7 @@ impl Grant {
                 tokio::select! {
                     () = changed => {}
                     () = tokio::time::sleep_until(deadline.min(Instant::now() + RECHECK)) => {
-                        if Instant::now() >= deadline {
+                        if Instant::now() >= deadline && grant.expires() == expires {
                             grant.end(&EndCause::Expired);
                         }
                     }
@@ -328,7 +355,7 @@ impl Grant {
 
     /// When the expiry is due by the monotonic clock.
     fn deadline(&self) -> Option<Instant> {
-        let left = self.terms.expires?.saturating_since(self.core.clock.now());
+        let left = self.expires()?.saturating_since(self.core.clock.now());
         Instant::now().checked_add(left)
     }
 
@@ -368,7 +395,8 @@ impl Grant {
 
     /// When it ends at the latest.
     pub fn expires(&self) -> Option<Timestamp> {
-        self.terms.expires
+        let nanos = self.expires.load(Ordering::Acquire);
+        (nanos != NEVER).then(|| Timestamp::from_unix_nanos(nanos))
     }
 
     /// What it is called in lists.
@@ -391,7 +419,7 @@ impl Grant {
             permissions: self.terms.permissions,
             scope: self.terms.scope.clone(),
             created: self.created,
-            expires: self.terms.expires,
+            expires: self.expires(),
         }
     }
 
@@ -425,6 +453,9 @@ impl fmt::Debug for Grant {
             .finish_non_exhaustive()
     }
 }
+
+/// In `expires`.
+const NEVER: i64 = i64::MAX;
 
 /// How long a wait for an expiry sleeps before it looks at the wall clock again, which may have been set,
 /// or have gone on while the machine slept.
@@ -485,6 +516,11 @@ impl Revoker {
     /// What it would take back.
     pub fn info(&self) -> GrantInfo {
         self.0.info()
+    }
+
+    /// Whether there is still something to take back.
+    pub fn is_live(&self) -> bool {
+        !self.0.is_ended()
     }
 
     /// Takes the grant back in the name of this subject: see [`Grant::revoke`].
