@@ -4,3 +4,7 @@ pub mod clock;
 pub mod fault;
 pub mod limits;
 pub mod model;
+#[cfg(feature = "server")]
+pub mod net;
+pub mod shutdown;
+pub mod transport;
