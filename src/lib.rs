@@ -8,4 +8,8 @@ pub mod clock;
 pub mod fault;
 pub mod limits;
 pub mod model;
+#[cfg(feature = "server")]
+pub mod net;
+pub mod shutdown;
+pub mod transport;
 pub mod wire;
