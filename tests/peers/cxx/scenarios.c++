@@ -226,7 +226,7 @@ void revocationByDrop(World& world) {
   Line line(world);
   auto seen = fresh();
   auto session = line.session();
-  auto derived = attenuate(world, session);
+  auto derived = attenuate(world, session), below = attenuate(world, derived.session);
   auto started = start(world, derived.session, "long", seen);
   world.untilState(*seen, "working");
   auto id = idOf(world, started.task());
@@ -235,6 +235,7 @@ void revocationByDrop(World& world) {
   same(seen->endError, REVOKED, "error of onEnd");
   same(failureOfWhoAmI(world, derived.session), REVOKED, "the derived session");
   same(failureOfGet(world, started.task()), REVOKED, "what the derived session returned");
+  same(failureOfWhoAmI(world, below.session), REVOKED, "the session derived from the derived one");
   world.fine(taskOf(session, id).cancelRequest().send());
 }
 

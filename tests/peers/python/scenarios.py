@@ -395,6 +395,7 @@ async def revocation_by_drop(peer):
         policy = {"grant": {"label": "for the test"}}
         narrow, grant = await take(session.attenuate(policy=policy), "session", "grant")
         equal((await within(grant.info())).info.label, "for the test", "label of the grant")
+        below, grant_below = await take(narrow.attenuate(policy={}), "session", "grant")
         handle = await start(narrow, "long", seen)
         await seen.until_state("working")
         del grant
@@ -403,6 +404,8 @@ async def revocation_by_drop(peer):
         equal(seen.end[2], REVOKED, "error of onEnd")
         equal(await failure_of(narrow.whoAmI()), REVOKED, "the derived session")
         equal(await failure_of(handle.get()), REVOKED, "what the derived session returned")
+        equal(await failure_of(below.whoAmI()), REVOKED, "the session derived from the derived one")
+        del grant_below
         task_id = seen.events[0].body["taskId"]
         state = (await fine(session.getTask(request={"id": task_id}))).task.status.state
         equal(state, "working", "the task itself")
