@@ -3,7 +3,7 @@
 use capnp::{Error, ErrorKind};
 
 use super::capability_capnp::{a2a_error, parameter};
-use super::codec::{Encode, encode_list};
+use super::codec::{Encode, encode_list, map_length};
 use crate::fault::{ExceptionType, Fault, FaultKind, FieldViolation};
 
 impl Encode for Fault {
@@ -16,8 +16,7 @@ impl Encode for Fault {
         builder.set_message(self.message());
         builder.set_domain(row.domain);
         if !self.metadata().is_empty() {
-            let count = u32::try_from(self.metadata().len()).expect("a fault has a handful of pairs");
-            let mut list = builder.reborrow().init_metadata(count);
+            let mut list = builder.reborrow().init_metadata(map_length(self.metadata()));
             for (index, (name, value)) in (0..).zip(self.metadata()) {
                 let mut pair = list.reborrow().get(index);
                 pair.set_name(name);
@@ -38,8 +37,8 @@ impl Encode for FieldViolation {
 }
 
 /// Reads the error that a peer put into a result. Whatever the peer wrote, this gives a fault: one with an
-/// unknown code is [`FaultKind::Internal`] and keeps code and reason in its message. At most
-/// [`MAX_DETAILS`] pairs and violations are kept.
+/// unknown code is [`FaultKind::Internal`] and keeps code and reason in its message. At most 64
+/// pairs, 64 violations, and 2,048 bytes of each text are kept.
 pub fn decode_fault(reader: a2a_error::Reader<'_>) -> Fault {
     let message = lossy(reader.get_message());
     let fault = match FaultKind::from_code(reader.get_code()) {
@@ -76,7 +75,7 @@ pub fn to_exception(fault: &Fault) -> Error {
 }
 
 /// The fault in an exception: the one that its reason names, else what the exception's type tells. At most
-/// [`MAX_MESSAGE_BYTES`] of the text are kept, for some peers put a stack trace there.
+/// 2,048 bytes of the text are kept, for some peers put a stack trace there.
 pub fn from_exception(error: &Error) -> Fault {
     if let Some((code, message)) = marked(&error.extra)
         && let Some(kind) = FaultKind::from_code(code)
@@ -131,3 +130,74 @@ const MAX_MESSAGE_BYTES: usize = 2_048;
 
 /// The pairs, and the violations, of a peer's error that a fault keeps.
 const MAX_DETAILS: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_survives_an_exception_and_the_words_of_each_hop() {
+        for kind in FaultKind::ALL {
+            let fault = Fault::new(kind, "task 7: say what to do");
+            let mut error = to_exception(&fault);
+            assert_eq!(from_exception(&error), fault);
+            error.extra = format!("remote exception: remote exception: {}", error.extra);
+            assert_eq!(from_exception(&error), fault);
+        }
+    }
+
+    #[test]
+    fn an_exception_says_what_every_client_looks_for() {
+        let error = to_exception(&Fault::task_not_found());
+        assert_eq!(error.kind, ErrorKind::Failed);
+        assert!(error.extra.starts_with("A2A -32001 TASK_NOT_FOUND: "), "{}", error.extra);
+        assert_eq!(to_exception(&FaultKind::Overloaded.into()).kind, ErrorKind::Overloaded);
+        assert_eq!(to_exception(&FaultKind::Disconnected.into()).kind, ErrorKind::Disconnected);
+        assert_eq!(to_exception(&FaultKind::MethodNotFound.into()).kind, ErrorKind::Unimplemented);
+    }
+
+    #[test]
+    fn an_exception_without_the_mark_is_known_by_its_type() {
+        let rows = [
+            (Error::failed("remote exception: oops".into()), FaultKind::Internal, "oops"),
+            (Error::overloaded("busy".into()), FaultKind::Overloaded, "busy"),
+            (Error::disconnected("Peer disconnected.".into()), FaultKind::Disconnected, "Peer disconnected."),
+            (Error::unimplemented("no method 9".into()), FaultKind::MethodNotFound, "no method 9"),
+            (Error::failed("A2A -1 OTHER: x".into()), FaultKind::Internal, "A2A -1 OTHER: x"),
+            (Error::failed("A2A -32001".into()), FaultKind::Internal, "A2A -32001"),
+            (Error::failed("A2A A2A -32001 : x".into()), FaultKind::Internal, "A2A A2A -32001 : x"),
+            (Error::failed("A2A: A2A -32001 X: y".into()), FaultKind::TaskNotFound, "y"),
+        ];
+        for (error, kind, message) in rows {
+            assert_eq!(from_exception(&error), Fault::new(kind, message));
+        }
+    }
+
+    #[test]
+    fn a_long_text_of_a_peer_is_cut() {
+        let fault = from_exception(&Error::failed("ä".repeat(100_000)));
+        assert_eq!(fault.message().chars().count(), MAX_MESSAGE_BYTES / 2 + 1);
+    }
+
+    #[test]
+    fn an_unknown_code_keeps_its_words() {
+        let mut message = capnp::message::Builder::new_default();
+        let mut error = message.init_root::<a2a_error::Builder<'_>>();
+        error.set_code(-31_999);
+        error.set_reason("OF_TOMORROW");
+        error.set_message("try it differently");
+        let fault = decode_fault(error.into_reader());
+        let expected = "the peer reports OF_TOMORROW (-31999): try it differently";
+        assert_eq!(fault, Fault::new(FaultKind::Internal, expected));
+    }
+
+    #[test]
+    fn what_a_peer_piles_up_in_an_error_is_bounded() {
+        let mut message = capnp::message::Builder::new_default();
+        let mut error = message.init_root::<a2a_error::Builder<'_>>();
+        error.set_code(FaultKind::InvalidParams.code());
+        error.reborrow().init_violations(1_000);
+        let fault = decode_fault(error.into_reader());
+        assert_eq!((fault.kind(), fault.violations().len()), (FaultKind::InvalidParams, MAX_DETAILS));
+    }
+}

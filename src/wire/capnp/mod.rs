@@ -45,3 +45,6 @@ pub mod a2a_capnp {
 pub mod capability_capnp {
     include!(concat!(env!("OUT_DIR"), "/capability_capnp.rs"));
 }
+
+#[cfg(test)]
+mod tests;
