@@ -15,13 +15,13 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-pub use agents::{Agents, DEFAULT_TENANT};
+pub use agents::{Agents, DEFAULT_TENANT, interface};
 pub use send::Begun;
 
 use crate::auth::Authenticator;
 use crate::authority::{Authority, Pass, Permission};
 use crate::clock::Clock;
-use crate::engine::{Engine, Owner};
+use crate::engine::{Engine, Owner, Scope};
 use crate::fault::{Fault, FaultKind, Result};
 use crate::model::{
     AgentCard, CancelTaskRequest, DeleteTaskPushNotificationConfigRequest, GetExtendedAgentCardRequest,
@@ -112,8 +112,9 @@ impl AgentService {
     }
 
     /// Whose tasks the caller reaches.
-    fn owner(&self, caller: &Caller) -> Owner {
-        Owner { key: caller.grant.owner_key(), anonymous: caller.principal().is_anonymous() }
+    fn scope(&self, caller: &Caller) -> Scope {
+        let owner = Owner { key: caller.grant.owner_key(), anonymous: caller.principal().is_anonymous() };
+        Scope { agent: Arc::clone(caller.grant.scope().tenant()), owner }
     }
 }
 

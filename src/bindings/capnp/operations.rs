@@ -49,12 +49,12 @@ pub(super) fn start(cursor: capnp::Result<cursor::Reader<'_>>) -> Result<Start> 
 pub(super) fn started(task: StartedTask, connection: &Rc<ConnectionHandle>) -> task_handle::Client {
     match task {
         StartedTask::Open(handle) => TaskShell::client(handle, connection),
+        StartedTask::Failed(fault) => Broken::new(&fault).client(),
         StartedTask::Pending(pending) => {
             let connection = Rc::clone(connection);
             capnp_rpc::new_future_client(async move {
                 match pending.await {
-                    Ok(Ok(handle)) => Ok(TaskShell::client(handle, &connection)),
-                    Ok(Err(fault)) => Err(to_exception(&fault)),
+                    Ok(task) => Ok(started(task, &connection)),
                     Err(_) => Err(Error::disconnected("the connection is over".to_owned())),
                 }
             })
