@@ -5,6 +5,7 @@ use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use crate::agent::Agent;
 use crate::agents;
@@ -15,7 +16,6 @@ use crate::capability::Context;
 use crate::clock::Clock;
 use crate::config::{Config, StoreChoice};
 use crate::engine::Engine;
-use crate::fault::Fault;
 use crate::limits::Limits;
 use crate::model::{AgentCard, HttpAuthSecurityScheme, SecurityRequirement, SecurityScheme, StringList};
 use crate::net::{self, ConnectionInfo, Document, Listening, NetConfig, NetCounters, Routes, WorkerRoutes};
@@ -85,7 +85,7 @@ impl Server {
     pub async fn stop(self) {
         let Self { listening, service } = self;
         listening.stop().await;
-        service.engine().stop().await;
+        service.engine().stop(ENGINE_GRACE).await;
     }
 }
 
@@ -187,7 +187,7 @@ impl Builder {
             return Err(StartError::Plaintext(config.listen));
         }
         if agents.is_empty() {
-            let agent = agents::named(&config.agent).ok_or_else(|| StartError::Agent(config.agent.clone()))?;
+            let agent = agents::by_name(&config.agent).ok_or_else(|| StartError::Agent(config.agent.clone()))?;
             agents.insert(DEFAULT_TENANT, agent);
         }
         let limits = config.limits.clone();
@@ -202,7 +202,9 @@ impl Builder {
             Some(audit) => Authority::audited(limits.engine.clone(), clock.clone(), audit),
             None => Authority::new(limits.engine.clone(), clock.clone()),
         };
-        let engine = Engine::start(store, agents.hosted(), limits.engine.clone(), clock.clone())?;
+        let engine = Engine::builder(store).limits(limits.engine.clone()).clock(clock.clone());
+        let engine = agents.iter().fold(engine, |engine, (name, agent)| engine.agent(name, agent));
+        let engine = engine.start().map_err(StartError::Engine)?;
         let started = clock.now();
         let service = AgentService::new(engine, agents, authority, Arc::new(authenticator), clock);
 
@@ -219,8 +221,8 @@ impl Builder {
         let listening = net::listen(config.listen, net, Arc::clone(&routes) as _, shutdown).map_err(StartError::Listen)?;
         let url = config.public_url.unwrap_or_else(|| format!("http://{}", listening.local_addr()));
         service.agents().publish(|tenant, card| complete(card, tenant, url.trim_end_matches('/')));
-        let card = service.card(None)?;
-        let bytes = serde_json::to_vec(&card).map_err(Fault::internal)?;
+        let card = service.agents().default_card().ok_or_else(|| StartError::Agent(String::new()))?;
+        let bytes = serde_json::to_vec(&card).expect("a card is texts, lists and maps of texts");
         let _ = routes.card.set(Arc::new(Document::new("application/json", bytes, started)));
         Ok(Server { listening, service })
     }
@@ -252,6 +254,9 @@ fn complete(mut card: AgentCard, tenant: &str, url: &str) -> AgentCard {
 }
 
 const SCHEME: &str = "apiKey";
+
+/// What is left to agents after the listener has drained.
+const ENGINE_GRACE: Duration = Duration::from_secs(1);
 
 /// What the listener asks the layers above.
 struct ServerRoutes {
@@ -298,14 +303,9 @@ pub enum StartError {
     /// The address is reachable from elsewhere, and nobody said that this may be.
     Plaintext(SocketAddr),
     /// The engine did not start.
-    Engine(Fault),
+    Engine(io::Error),
 }
 
-impl From<Fault> for StartError {
-    fn from(fault: Fault) -> Self {
-        Self::Engine(fault)
-    }
-}
 
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -321,7 +321,7 @@ impl fmt::Display for StartError {
                 "{address} can be reached from other machines, and there is no TLS yet: keys and messages would \
                  cross the network unencrypted. Listen on 127.0.0.1, or say --insecure-plaintext"
             ),
-            Self::Engine(fault) => write!(f, "the engine did not start: {fault:?}"),
+            Self::Engine(error) => write!(f, "the engine did not start: {error}"),
         }
     }
 }

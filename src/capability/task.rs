@@ -72,7 +72,7 @@ impl TaskHandle {
     }
 
     /// The task as it stands, with at most so many messages of its history.
-    pub async fn get(&self, history_length: Option<u32>, parameters: ServiceParameters) -> Result<Task> {
+    pub async fn get(&self, history_length: Option<u32>, parameters: ServiceParameters) -> Result<Arc<Task>> {
         let request = GetTaskRequest { history_length, ..GetTaskRequest::new(self.id.clone()) };
         self.context.service.get_task(&self.caller(parameters), request).await
     }
@@ -102,7 +102,7 @@ impl TaskHandle {
     }
 
     /// Cancels the task.
-    pub async fn cancel(&self, metadata: Option<Struct>, parameters: ServiceParameters) -> Result<Task> {
+    pub async fn cancel(&self, metadata: Option<Struct>, parameters: ServiceParameters) -> Result<Arc<Task>> {
         let request = CancelTaskRequest { metadata, ..CancelTaskRequest::new(self.id.clone()) };
         self.context.service.cancel_task(&self.caller(parameters), request).await
     }

@@ -92,7 +92,7 @@ impl AgentService {
         let asked = |uri: &str| parameters.extensions().any(|asked| asked == uri);
         let mut activated = Vec::new();
         for extension in &card.capabilities.extensions {
-            let uri = extension.uri.as_str();
+            let uri = extension.uri.as_deref().unwrap_or_default();
             if asked(uri) {
                 activated.push(uri);
             } else if extension.required {
@@ -132,7 +132,7 @@ impl Service for AgentService {
         self.stream(caller, request).await
     }
 
-    async fn get_task(&self, caller: &Caller, request: GetTaskRequest) -> Result<Task> {
+    async fn get_task(&self, caller: &Caller, request: GetTaskRequest) -> Result<Arc<Task>> {
         self.get(caller, request).await
     }
 
@@ -140,7 +140,7 @@ impl Service for AgentService {
         self.list(caller, request).await
     }
 
-    async fn cancel_task(&self, caller: &Caller, request: CancelTaskRequest) -> Result<Task> {
+    async fn cancel_task(&self, caller: &Caller, request: CancelTaskRequest) -> Result<Arc<Task>> {
         self.cancel(caller, request).await
     }
 

@@ -68,7 +68,7 @@ impl AgentService {
             } else {
                 self.engine.settled(&scope, &ticket).await?
             };
-            Ok(SendMessageResponse::Task(trimmed(&task, history)))
+            Ok(SendMessageResponse::Task(Arc::unwrap_or_clone(trimmed(&task, history))))
         };
         tokio::select! {
             biased;

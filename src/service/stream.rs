@@ -6,7 +6,7 @@ use super::{AgentService, Begun};
 use crate::authority::StreamPass;
 use crate::engine::{Feed, FeedKind, Start};
 use crate::fault::Result;
-use crate::model::{Message, SendMessageRequest, SubscribeToTaskRequest};
+use crate::model::{GetTaskRequest, Message, SendMessageRequest, SubscribeToTaskRequest};
 use crate::operations::{Caller, EventStream, StreamItem, unsupported};
 
 impl AgentService {
@@ -25,10 +25,11 @@ impl AgentService {
         request: SubscribeToTaskRequest,
     ) -> Result<Box<dyn EventStream>> {
         let pass = caller.grant.stream()?;
-        let feed = self.feed(caller, &request.id, Start::Snapshot, FeedKind::Subscription).await?;
-        if feed.is_over() {
+        let task = self.get(caller, GetTaskRequest::new(request.id.clone())).await?;
+        if task.is_finished() {
             return Err(unsupported("following a task that is finished"));
         }
+        let feed = self.feed(caller, &request.id, Start::Snapshot, FeedKind::Subscription).await?;
         Ok(Box::new(FeedStream { feed: Some(feed), pass }))
     }
 }

@@ -10,7 +10,7 @@ use crate::model::{CancelTaskRequest, GetTaskRequest, Id, ListTasksRequest, List
 use crate::operations::Caller;
 
 impl AgentService {
-    pub(super) async fn get(&self, caller: &Caller, request: GetTaskRequest) -> Result<Task> {
+    pub(super) async fn get(&self, caller: &Caller, request: GetTaskRequest) -> Result<Arc<Task>> {
         let _pass = self.check(caller, Permission::Read)?;
         let task = match self.reach(caller, &request.id).await? {
             Some(task) => task,
@@ -28,20 +28,19 @@ impl AgentService {
         }
         if let Some(only) = reach.context() {
             if request.context_id.as_ref().is_some_and(|asked| asked != only) {
-                let page_size = request.effective_page_size();
-                return Ok(ListTasksResponse { page_size, ..ListTasksResponse::default() });
+                request.validate()?;
+                return Ok(nothing(request.effective_page_size()));
             }
             request.context_id = Some(Arc::clone(only));
         }
         self.engine.list(&self.scope(caller), &request).await
     }
 
-    pub(super) async fn cancel(&self, caller: &Caller, request: CancelTaskRequest) -> Result<Task> {
+    pub(super) async fn cancel(&self, caller: &Caller, request: CancelTaskRequest) -> Result<Arc<Task>> {
         self.reach(caller, &request.id).await?;
         let pass = self.check(caller, Permission::Cancel)?;
         let scope = self.scope(caller);
-        let task = super::send::handed_over(pass, self.engine.cancel(&scope, &request.id)).await?;
-        Ok((*task).clone())
+        super::send::handed_over(pass, self.engine.cancel(&scope, &request.id)).await
     }
 
     /// Whether there is such a task within the caller's reach.
@@ -85,4 +84,8 @@ impl AgentService {
         let task = self.engine.get(&self.scope(caller), id).await?;
         if reach.reaches(task.context_id.as_deref(), Some(id)) { Ok(Some(task)) } else { Err(Fault::task_not_found()) }
     }
+}
+
+fn nothing(page_size: u32) -> ListTasksResponse {
+    ListTasksResponse { tasks: Vec::new(), next_page_token: String::new(), page_size, total_size: 0 }
 }

@@ -14,7 +14,7 @@ use crate::model::{SubscribeToTaskRequest, SendMessageRequest};
 use crate::operations::Service as _;
 use crate::transport::ConnectionHandle;
 use crate::wire::capnp::capability_capnp::{cursor, operations, subscription, task_handle};
-use crate::wire::capnp::{Broken, Encode, encode_parameters, from_exception, to_exception};
+use crate::wire::capnp::{Broken, Encode, encode_parameters};
 
 /// An object that has the operations: a session, or the bootstrap object where anonymous access is allowed.
 pub(super) trait Authorized: 'static {
