@@ -11,7 +11,7 @@ use serde_path_to_error::{Path, Track};
 use crate::fault::{Fault, FaultKind};
 
 /// The most bytes of input that an error repeats, in its path and in its description.
-const MAX_QUOTED: usize = 256;
+const MAX_QUOTED: usize = 512;
 
 /// Reads one JSON document, with nothing after it.
 ///
@@ -43,13 +43,16 @@ fn fault(path: &Path, error: &serde_json::Error) -> Fault {
     }
     let parent = (path.iter().len() > 0).then(|| path.to_string());
     let text = error.to_string();
-    let (field, description) = match absent_or_twice(&text) {
+    // The path says where; a line and column of one encoding would only differ between bindings.
+    let position = format!(" at line {} column {}", error.line(), error.column());
+    let text = text.strip_suffix(&position).unwrap_or(&text);
+    let (field, description) = match absent_or_twice(text) {
         // The path of such an error ends at the object; the field itself is only in the text.
         Some((field, description)) => {
             let dot = parent.map(|parent| parent + ".").unwrap_or_default();
             (dot + field, description)
         }
-        None => (parent.unwrap_or_else(|| "body".to_owned()), text.as_str()),
+        None => (parent.unwrap_or_else(|| "body".to_owned()), text),
     };
     Fault::invalid(shortened(&field), shortened(description))
 }
@@ -76,4 +79,103 @@ fn shortened(text: &str) -> String {
     let head = text.floor_char_boundary(MAX_QUOTED / 2);
     let tail = text.ceil_char_boundary(text.len() - MAX_QUOTED / 2);
     format!("{}…{}", &text[..head], &text[tail..])
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::model::{AgentCard, SendMessageRequest, StreamResponse, Task, TaskState};
+
+    fn refusal<T: DeserializeOwned>(text: &str) -> Fault {
+        from_slice::<T>(text.as_bytes()).err().unwrap()
+    }
+
+    fn field<T: DeserializeOwned>(text: &str) -> String {
+        let fault = refusal::<T>(text);
+        assert_eq!(fault.kind(), FaultKind::InvalidParams, "{fault}");
+        fault.violations()[0].field.clone()
+    }
+
+    #[test]
+    fn what_is_not_json_is_a_parse_error() {
+        for text in ["", "{", "{]", r#"{"message":"#, "nul", "{} {}", "\"\\ud800\"", "\u{0}"] {
+            assert_eq!(
+                refusal::<crate::model::ListTasksRequest>(text).kind(),
+                FaultKind::ParseError,
+                "{text}"
+            );
+        }
+        assert_eq!(from_slice::<Value>(b"\"\xff\"").unwrap_err().kind(), FaultKind::ParseError);
+    }
+
+    #[test]
+    fn nesting_ends_in_a_parse_error_and_not_in_the_stack() {
+        let deep = |depth: usize| format!(r#"{{"data":{}{}}}"#, "[".repeat(depth), "]".repeat(depth));
+        assert!(from_slice::<crate::model::Part>(deep(100).as_bytes()).is_ok());
+        for depth in [128, 100_000] {
+            assert_eq!(refusal::<crate::model::Part>(&deep(depth)).kind(), FaultKind::ParseError);
+        }
+    }
+
+    #[test]
+    fn a_fault_names_the_field_by_its_path() {
+        let message =
+            |parts: &str| format!(r#"{{"message":{{"messageId":"m","role":"ROLE_USER","parts":{parts}}}}}"#);
+        assert_eq!(field::<SendMessageRequest>(&message("[{}]")), "message.parts[0]");
+        assert_eq!(field::<SendMessageRequest>(&message("[]")), "message.parts");
+        assert_eq!(
+            field::<SendMessageRequest>(&message(r#"[{"text":"a"},{"text":5}]"#)),
+            "message.parts[1].text"
+        );
+        assert_eq!(field::<SendMessageRequest>("{}"), "message");
+        assert_eq!(field::<SendMessageRequest>(r#"{"message":{}}"#), "message.messageId");
+        assert_eq!(field::<SendMessageRequest>("7"), "body");
+        let event = r#"{"statusUpdate":{"taskId":"t","contextId":"c","status":{}}}"#;
+        assert_eq!(field::<StreamResponse>(event), "statusUpdate.status.state");
+        let scheme = r#"{"securitySchemes":{"key":{"apiKeySecurityScheme":{"location":"body"}}}}"#;
+        assert_eq!(field::<AgentCard>(scheme), "securitySchemes.key.apiKeySecurityScheme.location");
+        assert_eq!(
+            field::<Task>(r#"{"id":"t","status":{"state":"TASK_STATE_WORKING","timestamp":"now"}}"#),
+            "status.timestamp"
+        );
+    }
+
+    #[test]
+    fn a_value_in_memory_is_judged_like_bytes() {
+        let fault = from_value::<SendMessageRequest>(json!({"message": {"messageId": ""}})).unwrap_err();
+        assert_eq!(fault.message(), "message.messageId: must not be empty");
+        assert_eq!(fault, refusal::<SendMessageRequest>(r#"{"message":{"messageId":""}}"#));
+    }
+
+    #[test]
+    fn an_unknown_or_unspecified_state_is_refused_with_the_list_of_states() {
+        for state in [r#""TASK_STATE_UNSPECIFIED""#, r#""working""#, "0", "9", "-1", "null", "2.0"] {
+            let fault = refusal::<Task>(&format!(r#"{{"id":"t","status":{{"state":{state}}}}}"#));
+            assert_eq!(fault.violations()[0].field, "status.state", "{state}");
+            for name in TaskState::ALL.map(TaskState::name) {
+                assert!(fault.message().contains(name), "{fault} lacks {name}");
+            }
+        }
+        assert_eq!(from_slice::<TaskState>(b"6"), Ok(TaskState::InputRequired));
+    }
+
+    #[test]
+    fn an_error_repeats_little_of_a_long_input() {
+        let long = "é".repeat(100_000);
+        let fault = refusal::<Task>(&format!(r#"{{"id":"t","status":{{"state":"{long}"}}}}"#));
+        assert!(fault.message().len() < 3 * MAX_QUOTED, "{}", fault.message().len());
+        assert!(fault.message().contains("TASK_STATE_AUTH_REQUIRED"));
+        let card = format!(r#"{{"securitySchemes":{{"{long}":{{}}}}}}"#);
+        assert!(refusal::<AgentCard>(&card).message().len() < 3 * MAX_QUOTED);
+    }
+
+    #[test]
+    fn a_field_given_twice_is_refused() {
+        let fault =
+            refusal::<crate::model::GetTaskRequest>(r#"{"id":"a","historyLength":1,"history_length":2}"#);
+        assert_eq!(fault.message(), "historyLength: is given more than once");
+        assert_eq!(field::<StreamResponse>(r#"{"task":null,"seq":1}"#), "body");
+    }
 }

@@ -360,3 +360,75 @@ const BASE64: GeneralPurposeConfig =
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
 const STANDARD: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, BASE64);
 const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, BASE64);
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::model::json;
+
+    fn part(json: &str) -> Part {
+        json::from_slice(json.as_bytes()).unwrap()
+    }
+
+    fn refusal(json: &str) -> String {
+        json::from_slice::<Part>(json.as_bytes()).unwrap_err().message().to_owned()
+    }
+
+    #[test]
+    fn null_is_a_value_of_data_but_not_of_the_other_contents() {
+        assert_eq!(part(r#"{"data":null}"#), Part::data(Value::Null));
+        assert_eq!(serde_json::to_string(&Part::data(Value::Null)).unwrap(), r#"{"data":null}"#);
+        assert_eq!(part(r#"{"text":null,"raw":null,"url":"u"}"#).content, PartContent::Url("u".into()));
+    }
+
+    #[test]
+    fn a_part_without_content_is_refused_and_told_the_choices() {
+        let wanted = "needs exactly one of text, raw, url, data; none is given";
+        assert!(refusal(r#"{"mediaType":"text/plain"}"#).contains(wanted));
+        assert!(refusal(r#"{"text":null}"#).contains(wanted));
+    }
+
+    #[test]
+    fn a_part_with_two_contents_is_refused_and_told_which() {
+        let wanted = "needs exactly one of text, raw, url, data; given are text, data";
+        assert!(refusal(r#"{"text":"a","data":null}"#).contains(wanted));
+    }
+
+    #[test]
+    fn bytes_are_read_in_both_alphabets_padded_or_not_and_written_in_the_standard_one() {
+        let bytes = Bytes::from_static(&[0xfb, 0xff, 0xfe, 0x01]);
+        for text in ["+//+AQ==", "+//+AQ", "-__-AQ==", "-__-AQ"] {
+            assert_eq!(
+                part(&format!(r#"{{"raw":"{text}"}}"#)).content,
+                PartContent::Raw(bytes.clone()),
+                "{text}"
+            );
+        }
+        let written = serde_json::to_value(Part::raw(bytes, "a/b")).unwrap();
+        assert_eq!(written, json!({"raw": "+//+AQ==", "mediaType": "a/b"}));
+    }
+
+    #[test]
+    fn what_is_not_base64_is_refused_at_its_path() {
+        for text in ["%", "A", "+_==", "AB=", "AB"] {
+            let fault = json::from_slice::<Part>(format!(r#"{{"raw":"{text}"}}"#).as_bytes()).unwrap_err();
+            assert_eq!(fault.violations()[0].field, "raw", "{text}");
+        }
+    }
+
+    #[test]
+    fn the_texts_of_a_message_stand_on_lines_and_those_of_an_artifact_join_up() {
+        let parts = vec![Part::text("a"), Part::data(1), Part::text("b")];
+        assert_eq!(Message::new(Role::User, parts.clone()).text(), "a\nb");
+        assert_eq!(Artifact::new("x", parts).text_content(), "ab");
+        assert_eq!(Message::new(Role::User, vec![Part::data(1)]).text(), "");
+    }
+
+    #[test]
+    fn fresh_messages_have_ids_of_their_own_that_sort_by_time() {
+        let ids = [(); 100].map(|()| Message::user("hi").message_id);
+        assert!(ids.is_sorted_by(|earlier, later| earlier < later));
+    }
+}

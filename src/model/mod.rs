@@ -10,11 +10,14 @@ mod card;
 mod end;
 mod event;
 mod fields;
+#[cfg(test)]
+mod golden;
 pub mod json;
 mod message;
 mod parameters;
 mod push;
 mod request;
+mod security;
 mod task;
 mod timestamp;
 
@@ -22,10 +25,7 @@ use std::sync::Arc;
 
 pub use card::{
     AgentCapabilities, AgentCard, AgentCardSignature, AgentExtension, AgentInterface, AgentProvider,
-    AgentSkill, ApiKeyLocation, ApiKeySecurityScheme, AuthorizationCodeOAuthFlow, ClientCredentialsOAuthFlow,
-    DeviceCodeOAuthFlow, HttpAuthSecurityScheme, ImplicitOAuthFlow, MutualTlsSecurityScheme,
-    OAuth2SecurityScheme, OAuthFlows, OpenIdConnectSecurityScheme, PasswordOAuthFlow, SecurityRequirement,
-    SecurityScheme, StringList,
+    AgentSkill,
 };
 pub use end::{EndReason, StreamEnd};
 pub use event::{Event, Update};
@@ -37,6 +37,12 @@ pub use request::{
     GetTaskPushNotificationConfigRequest, GetTaskRequest, ListTaskPushNotificationConfigsRequest,
     ListTaskPushNotificationConfigsResponse, ListTasksRequest, ListTasksResponse, SendMessageConfiguration,
     SendMessageRequest, SubscribeToTaskRequest,
+};
+pub use security::{
+    ApiKeyLocation, ApiKeySecurityScheme, AuthorizationCodeOAuthFlow, ClientCredentialsOAuthFlow,
+    DeviceCodeOAuthFlow, HttpAuthSecurityScheme, ImplicitOAuthFlow, MutualTlsSecurityScheme,
+    OAuth2SecurityScheme, OAuthFlows, OpenIdConnectSecurityScheme, PasswordOAuthFlow, SecurityRequirement,
+    SecurityScheme, StringList,
 };
 pub use task::{
     SendMessageResponse, StreamResponse, Task, TaskArtifactUpdateEvent, TaskState, TaskStatus,

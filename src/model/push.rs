@@ -80,3 +80,18 @@ impl fmt::Debug for Secret {
         f.write_str("[hidden]")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_output_hides_token_and_credentials() {
+        let mut config = TaskPushNotificationConfig::new("https://x.example/hook");
+        config.token = Some("s3cret-token".into());
+        let credentials = Some("s3cret-credentials".into());
+        config.authentication = Some(AuthenticationInfo { scheme: "Bearer".into(), credentials });
+        let shown = format!("{config:?}");
+        assert!(shown.contains("x.example") && !shown.contains("s3cret"), "{shown}");
+    }
+}

@@ -299,3 +299,39 @@ pub struct ListTaskPushNotificationConfigsResponse {
     )]
     pub next_page_token: Option<String>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::json;
+
+    #[test]
+    fn a_page_has_1_to_100_tasks() {
+        let sized = |page_size| ListTasksRequest { page_size, ..ListTasksRequest::default() };
+        for good in [None, Some(1), Some(100)] {
+            assert_eq!(sized(good).validate(), Ok(()), "{good:?}");
+        }
+        for bad in [0, 101, u32::MAX] {
+            let fault = sized(Some(bad)).validate().unwrap_err();
+            assert_eq!(fault.message(), format!("pageSize: must be from 1 to 100, not {bad}"));
+        }
+    }
+
+    #[test]
+    fn counts_are_numbers_or_texts_from_0_to_the_end_of_int32() {
+        let read = |length: &str| {
+            let json = format!(r#"{{"id":"t","historyLength":{length}}}"#);
+            json::from_slice::<GetTaskRequest>(json.as_bytes()).map(|request| request.history_length)
+        };
+        let good = [("0", 0), ("2147483647", 2_147_483_647), (r#""7""#, 7), ("5.0", 5), ("1e3", 1000)];
+        for (text, number) in good {
+            assert_eq!(read(text), Ok(Some(number)), "{text}");
+        }
+        assert_eq!(read("null"), Ok(None));
+        for bad in
+            ["-1", "2147483648", "18446744073709551615", "1.5", "-0.5", r#""-1""#, r#""x""#, "true", "[]"]
+        {
+            assert_eq!(read(bad).unwrap_err().violations()[0].field, "historyLength", "{bad}");
+        }
+    }
+}

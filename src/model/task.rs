@@ -355,3 +355,53 @@ impl SendMessageResponse {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::TaskState::{self, *};
+    use super::*;
+
+    #[test]
+    fn each_of_the_64_steps_is_legal_or_not_as_the_design_says() {
+        let terminal = [Completed, Failed, Canceled, Rejected];
+        let after_wait = [Working, Completed, Failed, Canceled, Rejected];
+        let all_but_submitted = [Working, Completed, Failed, Canceled, InputRequired, Rejected, AuthRequired];
+        let expected = |from: TaskState| -> &[TaskState] {
+            match from {
+                Submitted | Working => &all_but_submitted,
+                InputRequired | AuthRequired => &after_wait,
+                Completed | Failed | Canceled | Rejected => &[],
+            }
+        };
+        let mut legal = 0;
+        for from in TaskState::ALL {
+            for to in TaskState::ALL {
+                assert_eq!(from.can_become(to), expected(from).contains(&to), "{from} -> {to}");
+                legal += usize::from(from.can_become(to));
+            }
+        }
+        assert_eq!(legal, 7 + 7 + 5 + 5);
+        assert!(terminal.iter().all(|state| TaskState::ALL.iter().all(|next| !state.can_become(*next))));
+    }
+
+    #[test]
+    fn every_state_is_terminal_interrupted_or_neither() {
+        let names = |is_it: fn(TaskState) -> bool| {
+            TaskState::ALL.into_iter().filter(|state| is_it(*state)).collect::<Vec<_>>()
+        };
+        assert_eq!(names(TaskState::is_terminal), [Completed, Failed, Canceled, Rejected]);
+        assert_eq!(names(TaskState::is_interrupted), [InputRequired, AuthRequired]);
+    }
+
+    #[test]
+    fn a_state_is_found_by_either_name_and_by_its_number() {
+        for state in TaskState::ALL {
+            assert_eq!(state.name().parse(), Ok(state));
+            assert_eq!(state.to_string().parse(), Ok(state));
+            assert_eq!(TaskState::from_number(state.number()), Some(state));
+        }
+        assert_eq!(TaskState::ALL.map(TaskState::number), [1, 2, 3, 4, 5, 6, 7, 8]);
+        assert_eq!(TaskState::from_number(0), None);
+        assert_eq!("cancelled".parse::<TaskState>(), Err(UnknownTaskState));
+    }
+}
