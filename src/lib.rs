@@ -4,6 +4,8 @@
 pub mod auth;
 #[cfg(feature = "server")]
 pub mod authority;
+#[cfg(feature = "client")]
+pub mod client;
 pub mod clock;
 pub mod fault;
 pub mod limits;
