@@ -140,8 +140,7 @@ impl Scheme {
 
 fn split_authority(authority: &str) -> Result<(String, Option<u16>), Fault> {
     let (host, port) = if let Some(bracketed) = authority.strip_prefix('[') {
-        let (host, rest) =
-            bracketed.split_once(']').ok_or_else(|| refused("a bracket is not closed"))?;
+        let (host, rest) = bracketed.split_once(']').ok_or_else(|| refused("a bracket is not closed"))?;
         let address = host.parse::<std::net::Ipv6Addr>();
         let address = address.map_err(|_| refused("what stands in brackets is no IPv6 address"))?;
         let port = match rest.strip_prefix(':') {

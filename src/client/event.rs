@@ -1,6 +1,8 @@
 //! What a stream of a task carries to the client.
 
-use crate::model::{Message, StreamResponse, Task, TaskArtifactUpdateEvent, TaskState, TaskStatusUpdateEvent};
+use crate::model::{
+    Message, StreamResponse, Task, TaskArtifactUpdateEvent, TaskState, TaskStatusUpdateEvent,
+};
 
 /// One element of a task's stream.
 #[derive(Clone, Debug, PartialEq)]

@@ -4,7 +4,9 @@ use tokio::sync::Mutex;
 
 use super::event::{At, TaskEvent};
 use crate::fault::Result;
-use crate::model::{Message, StreamEnd, StreamResponse, Task, TaskArtifactUpdateEvent, TaskStatusUpdateEvent};
+use crate::model::{
+    Message, StreamEnd, StreamResponse, Task, TaskArtifactUpdateEvent, TaskStatusUpdateEvent,
+};
 
 /// Receives a task's events as calls. Give your own object to a send or a subscription.
 ///

@@ -157,5 +157,8 @@ fn of_the_server(fault: Fault) -> Fault {
     if fault.kind() != FaultKind::InvalidParams {
         return fault;
     }
-    Fault::new(FaultKind::InvalidAgentResponse, format!("the server's answer is not A2A: {}", fault.message()))
+    Fault::new(
+        FaultKind::InvalidAgentResponse,
+        format!("the server's answer is not A2A: {}", fault.message()),
+    )
 }

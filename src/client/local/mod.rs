@@ -87,8 +87,12 @@ impl Deref for Connection {
 impl Connection {
     /// A connection over a WebSocket that is open. It works as long as the future is polled, which ends
     /// with the connection and says why it ended.
-    pub fn new<F: Frames>(frames: F, limits: WireLimits) -> (Self, impl Future<Output = CloseReason> + 'static) {
-        let (client, handle, driver) = crate::transport::connect::<a2a_service::Client, F>(frames, None, limits);
+    pub fn new<F: Frames>(
+        frames: F,
+        limits: WireLimits,
+    ) -> (Self, impl Future<Output = CloseReason> + 'static) {
+        let (client, handle, driver) =
+            crate::transport::connect::<a2a_service::Client, F>(frames, None, limits);
         let (errands, work) = Errands::new();
         let line = Rc::new(Line { handle, errands });
         let operations = Operations::new(client.clone().cast_to(), line);

@@ -107,7 +107,9 @@ pub(super) fn finish(
 /// What a stream's end means to somebody who waits for the task to stop.
 pub(in super::super) fn end_fault(end: StreamEnd) -> Fault {
     end.fault.unwrap_or_else(|| match end.reason {
-        EndReason::Revoked => Fault::new(FaultKind::Revoked, "the authority behind this stream was taken back"),
+        EndReason::Revoked => {
+            Fault::new(FaultKind::Revoked, "the authority behind this stream was taken back")
+        }
         EndReason::Gap => {
             let message = format!("the events after {} are no longer kept; get the task", end.last_seq);
             Fault::new(FaultKind::Gap, message)
