@@ -187,14 +187,16 @@ impl Builder {
             return Err(StartError::Plaintext(config.listen));
         }
         if agents.is_empty() {
-            let agent = agents::by_name(&config.agent).ok_or_else(|| StartError::Agent(config.agent.clone()))?;
+            let agent =
+                agents::by_name(&config.agent).ok_or_else(|| StartError::Agent(config.agent.clone()))?;
             agents.insert(DEFAULT_TENANT, agent);
         }
         let limits = config.limits.clone();
         let store = store.unwrap_or_else(|| match config.store {
             StoreChoice::Memory => Arc::new(MemoryStore::new(&limits.engine)),
         });
-        let mut authenticator = Authenticator::new(KeyRing::new(&keys).map_err(StartError::Keys)?, clock.clone());
+        let mut authenticator =
+            Authenticator::new(KeyRing::new(&keys).map_err(StartError::Keys)?, clock.clone());
         if config.anonymous {
             authenticator = authenticator.with_anonymous(Permissions::ALL);
         }
@@ -218,7 +220,8 @@ impl Builder {
         if config.workers > 0 {
             net.workers = config.workers;
         }
-        let listening = net::listen(config.listen, net, Arc::clone(&routes) as _, shutdown).map_err(StartError::Listen)?;
+        let listening = net::listen(config.listen, net, Arc::clone(&routes) as _, shutdown)
+            .map_err(StartError::Listen)?;
         let url = config.public_url.unwrap_or_else(|| format!("http://{}", listening.local_addr()));
         service.agents().publish(|tenant, card| complete(card, tenant, url.trim_end_matches('/')));
         let card = service.agents().default_card().ok_or_else(|| StartError::Agent(String::new()))?;
@@ -230,7 +233,10 @@ impl Builder {
 
 impl fmt::Debug for Builder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Builder").field("config", &self.config).field("agents", &self.agents).finish_non_exhaustive()
+        f.debug_struct("Builder")
+            .field("config", &self.config)
+            .field("agents", &self.agents)
+            .finish_non_exhaustive()
     }
 }
 
@@ -305,7 +311,6 @@ pub enum StartError {
     /// The engine did not start.
     Engine(io::Error),
 }
-
 
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -2,9 +2,9 @@
 
 use std::rc::Rc;
 
+use super::Context;
 use super::session::Session;
 use super::task::TaskHandle;
-use super::Context;
 use crate::auth::Credentials;
 use crate::fault::{Fault, FaultKind, Result};
 use crate::model::{AgentCard, Id};

@@ -12,8 +12,8 @@ use crate::authority::{Grant, Policy, Role, ShareSecret, StreamPass};
 use crate::engine::{FeedKind, Start};
 use crate::fault::{Fault, FaultKind, Result};
 use crate::model::{
-    CancelTaskRequest, GetTaskRequest, Id, SendMessageRequest, SendMessageResponse, ServiceParameters, Struct, Task,
-    Timestamp,
+    CancelTaskRequest, GetTaskRequest, Id, SendMessageRequest, SendMessageResponse, ServiceParameters,
+    Struct, Task, Timestamp,
 };
 use crate::operations::{Caller, Service as _};
 use crate::service::Begun;
@@ -136,7 +136,8 @@ impl TaskHandle {
     pub fn share(&self, role: Role, policy: &Policy) -> Result<(ShareSecret, GrantHandle)> {
         let latest = self.context.clock().now().saturating_add(LONGEST_SHARE);
         let claim_by = policy.expires.map_or(latest, |expires| expires.min(latest));
-        let share = self.context.service.authority().share(&self.grant, &self.policy(role, policy), claim_by)?;
+        let share =
+            self.context.service.authority().share(&self.grant, &self.policy(role, policy), claim_by)?;
         Ok((share.secret, self.handle_on(&share.grant)))
     }
 
@@ -212,7 +213,13 @@ pub(super) async fn start(
     Ok(Started { task: StartedTask::Pending(pending), subscription })
 }
 
-async fn observe(context: &Context, pass: StreamPass, detached: Detached, begun: Begun, observer: impl Observer) {
+async fn observe(
+    context: &Context,
+    pass: StreamPass,
+    detached: Detached,
+    begun: Begun,
+    observer: impl Observer,
+) {
     match begun {
         Begun::Task(_, feed) => observer::follow(context, pass, detached, *feed, observer).await,
         Begun::Message(message) => observer::deliver(pass, &message, observer).await,

@@ -76,7 +76,8 @@ impl Agents {
 
     fn entry(&self, tenant: &str) -> Result<(&Arc<str>, &Entry)> {
         self.0.get_key_value(tenant).ok_or_else(|| {
-            let message = format!("no agent is called {:?} here", tenant.chars().take(64).collect::<String>());
+            let message =
+                format!("no agent is called {:?} here", tenant.chars().take(64).collect::<String>());
             Fault::new(FaultKind::InvalidParams, message)
         })
     }

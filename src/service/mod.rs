@@ -120,7 +120,11 @@ impl AgentService {
 
 #[async_trait]
 impl Service for AgentService {
-    async fn send_message(&self, caller: &Caller, request: SendMessageRequest) -> Result<SendMessageResponse> {
+    async fn send_message(
+        &self,
+        caller: &Caller,
+        request: SendMessageRequest,
+    ) -> Result<SendMessageResponse> {
         self.send(caller, request, None).await
     }
 

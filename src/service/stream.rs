@@ -10,7 +10,11 @@ use crate::model::{GetTaskRequest, Message, SendMessageRequest, SubscribeToTaskR
 use crate::operations::{Caller, EventStream, StreamItem, unsupported};
 
 impl AgentService {
-    pub(super) async fn stream(&self, caller: &Caller, request: SendMessageRequest) -> Result<Box<dyn EventStream>> {
+    pub(super) async fn stream(
+        &self,
+        caller: &Caller,
+        request: SendMessageRequest,
+    ) -> Result<Box<dyn EventStream>> {
         let pass = caller.grant.stream()?;
         Ok(match self.begin(caller, request, None).await? {
             Begun::Task(_, feed) => Box::new(FeedStream { feed: Some(*feed), pass }),

@@ -19,7 +19,11 @@ impl AgentService {
         Ok(trimmed(&task, request.history_length))
     }
 
-    pub(super) async fn list(&self, caller: &Caller, mut request: ListTasksRequest) -> Result<ListTasksResponse> {
+    pub(super) async fn list(
+        &self,
+        caller: &Caller,
+        mut request: ListTasksRequest,
+    ) -> Result<ListTasksResponse> {
         let _pass = self.check(caller, Permission::Read)?;
         let reach = caller.grant.scope();
         if reach.task().is_some() {
@@ -82,7 +86,11 @@ impl AgentService {
             return Ok(None);
         }
         let task = self.engine.get(&self.scope(caller), id).await?;
-        if reach.reaches(task.context_id.as_deref(), Some(id)) { Ok(Some(task)) } else { Err(Fault::task_not_found()) }
+        if reach.reaches(task.context_id.as_deref(), Some(id)) {
+            Ok(Some(task))
+        } else {
+            Err(Fault::task_not_found())
+        }
     }
 }
 

@@ -30,7 +30,11 @@ pub(super) fn policy(reader: capnp::Result<grant_policy::Reader<'_>>) -> Result<
 }
 
 impl grant::Server for GrantShell {
-    async fn info(self: Rc<Self>, _: grant::InfoParams, mut results: grant::InfoResults) -> capnp::Result<()> {
+    async fn info(
+        self: Rc<Self>,
+        _: grant::InfoParams,
+        mut results: grant::InfoResults,
+    ) -> capnp::Result<()> {
         let (info, live) = self.0.info();
         let mut reply = results.get().init_info();
         reply.set_id(info.id.to_string());

@@ -9,7 +9,9 @@ use crate::model::{Event, Message, StreamEnd, Task, Update};
 use crate::stream::Sink;
 use crate::transport::ConnectionHandle;
 use crate::wire::capnp::capability_capnp::{observer_features, task_observer};
-use crate::wire::capnp::{Encode, encode_artifact_update, encode_batched, encode_status_update, from_exception};
+use crate::wire::capnp::{
+    Encode, encode_artifact_update, encode_batched, encode_status_update, from_exception,
+};
 
 /// Calls a `TaskObserver`, with flow control: a streaming call is queued at once, and its future waits
 /// until the stream's window has room.

@@ -10,7 +10,7 @@ use super::task::TaskShell;
 use crate::capability::{Session, StartedTask};
 use crate::engine::Start;
 use crate::fault::Result;
-use crate::model::{SubscribeToTaskRequest, SendMessageRequest};
+use crate::model::{SendMessageRequest, SubscribeToTaskRequest};
 use crate::operations::Service as _;
 use crate::transport::ConnectionHandle;
 use crate::wire::capnp::capability_capnp::{cursor, operations, subscription, task_handle};

@@ -40,7 +40,9 @@ pub(super) fn params<T>(params: Pointer<T>) -> Result<T> {
 }
 
 /// A call's service parameters.
-pub(super) fn parameters(list: Pointer<struct_list::Reader<'_, parameter::Owned>>) -> Result<ServiceParameters> {
+pub(super) fn parameters(
+    list: Pointer<struct_list::Reader<'_, parameter::Owned>>,
+) -> Result<ServiceParameters> {
     decode_parameters(params(list)?)
 }
 

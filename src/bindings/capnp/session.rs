@@ -54,7 +54,11 @@ fn policy(reader: capnp::Result<session_policy::Reader<'_>>) -> Result<SessionPo
             None => return Err(Fault::invalid("policy.context.only", "is required and must not be empty")),
         },
     };
-    Ok(SessionPolicy { read_only: reader.get_read_only(), context, grant: grant::policy(reader.get_grant())? })
+    Ok(SessionPolicy {
+        read_only: reader.get_read_only(),
+        context,
+        grant: grant::policy(reader.get_grant())?,
+    })
 }
 
 fn encode_identity(who: &Identity, mut reply: identity::Builder<'_>) {

@@ -9,8 +9,8 @@ use super::a2a_capnp::{
     agent_skill, named_security_scheme, security_requirement,
 };
 use super::codec::{
-    Decode, Encode, Within, encode_list, encode_texts, flag, json_text, list, map_length, nullable, decode_object,
-    optional, optional_flag, optional_struct, readable, required, required_list, required_struct,
+    Decode, Encode, Within, decode_object, encode_list, encode_texts, flag, json_text, list, map_length,
+    nullable, optional, optional_flag, optional_struct, readable, required, required_list, required_struct,
     required_texts, short_list, text, texts, unique,
 };
 use crate::fault::Result;

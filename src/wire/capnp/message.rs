@@ -4,8 +4,8 @@ use bytes::Bytes;
 
 use super::a2a_capnp::{self, artifact, message, part};
 use super::codec::{
-    Decode, Encode, encode_list, encode_texts, json, json_text, known, missing, decode_object, optional, readable,
-    required, required_list, text, texts,
+    Decode, Encode, decode_object, encode_list, encode_texts, json, json_text, known, missing, optional,
+    readable, required, required_list, text, texts,
 };
 use crate::fault::{Fault, Result};
 use crate::model::{Artifact, Message, Part, PartContent, Role};

@@ -7,7 +7,7 @@ use super::a2a_capnp::{
     send_message_configuration, send_message_request, subscribe_to_task_request,
 };
 use super::codec::{
-    Decode, Encode, count, encode_list, encode_texts, flag, int32, json_text, list, decode_object, optional,
+    Decode, Encode, count, decode_object, encode_list, encode_texts, flag, int32, json_text, list, optional,
     optional_count, optional_flag, optional_struct, required, required_struct, text, texts,
 };
 use super::task::{nanos, optional_state, optional_time};

@@ -4,8 +4,8 @@ use super::a2a_capnp::{
     self, send_message_response, task, task_artifact_update_event, task_status, task_status_update_event,
 };
 use super::codec::{
-    Decode, Encode, Within, encode_list, json_text, known, list, missing, decode_object, optional, optional_struct,
-    readable, required, required_struct,
+    Decode, Encode, Within, decode_object, encode_list, json_text, known, list, missing, optional,
+    optional_struct, readable, required, required_struct,
 };
 use crate::fault::{Fault, Result};
 use crate::model::{
