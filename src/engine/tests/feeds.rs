@@ -18,7 +18,10 @@ async fn events_are_numbered_from_one_without_a_gap_and_the_last_is_final() {
     assert_eq!(seqs(&events), (1..=1_002).collect::<Vec<_>>());
     assert_eq!(states(&events), [TaskState::Submitted, TaskState::Completed]);
     for event in &events {
-        assert_eq!((event.update.task_id(), event.update.context_id()), (&ticket.task_id, &ticket.context_id));
+        assert_eq!(
+            (event.update.task_id(), event.update.context_id()),
+            (&ticket.task_id, &ticket.context_id)
+        );
     }
     assert_eq!(world.get(&ticket).await.artifacts[0].parts.len(), 1_000);
     drop(ticket);
@@ -81,8 +84,7 @@ async fn a_sends_stream_ends_where_it_is_interrupted_and_a_subscription_goes_on(
     let second = world.send(in_task("that", &ticket)).await.unwrap().task();
     assert_eq!(second.after, 2);
     let whole = rest(subscription).await;
-    let expected =
-        [TaskState::Submitted, TaskState::InputRequired, TaskState::Working, TaskState::Completed];
+    let expected = [TaskState::Submitted, TaskState::InputRequired, TaskState::Working, TaskState::Completed];
     assert_eq!(states(&whole), expected);
     let own = rest(world.feed(&second, Start::After(second.after), FeedKind::Send).await).await;
     assert_eq!(seqs(&own), [3, 4, 5]);
