@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::world::*;
 use crate::agent::{AgentError, Turn, UpdateError, Updates};
+use crate::engine::{FeedKind, Start};
 use crate::fault::FaultKind;
 use crate::limits::EngineLimits;
 use crate::model::{Id, Message, TaskState};
@@ -47,8 +48,11 @@ async fn cancel_is_at_once_and_stops_the_agent() {
     });
     let world = world(script);
     let ticket = world.open("go").await;
+    let mut feed = world.feed(&ticket, Start::After(1), FeedKind::Subscription).await;
+    assert_eq!(feed.next().await.unwrap().unwrap().state(), Some(TaskState::Working));
     let task = world.engine.cancel(&world.scope, &ticket.task_id).await.unwrap();
     assert_eq!(task.state(), TaskState::Canceled);
+    assert_eq!(states(&rest(feed).await), [TaskState::Canceled]);
     let counts = world.at_rest().await;
     assert!(stopped.load(Ordering::SeqCst));
     assert_eq!(counts.dropped_updates, 1);
