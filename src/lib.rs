@@ -1,17 +1,42 @@
 //! A2A (Agent2Agent) as object capabilities, over Cap'n Proto RPC on WebSocket.
 
 #[cfg(feature = "server")]
+pub mod agent;
+#[cfg(feature = "server")]
+pub mod agents;
+#[cfg(feature = "server")]
 pub mod auth;
 #[cfg(feature = "server")]
 pub mod authority;
+#[cfg(feature = "server")]
+pub mod bindings;
+#[cfg(feature = "server")]
+pub mod capability;
 #[cfg(feature = "client")]
 pub mod client;
 pub mod clock;
+#[cfg(feature = "server")]
+pub mod config;
+#[cfg(feature = "server")]
+pub mod engine;
 pub mod fault;
 pub mod limits;
 pub mod model;
 #[cfg(feature = "server")]
 pub mod net;
+#[cfg(feature = "server")]
+pub mod operations;
+#[cfg(feature = "server")]
+pub mod server;
+#[cfg(feature = "server")]
+pub mod service;
 pub mod shutdown;
+#[cfg(feature = "server")]
+pub mod store;
+#[cfg(feature = "server")]
+pub mod stream;
 pub mod transport;
 pub mod wire;
+
+#[cfg(feature = "server")]
+pub use server::Server;

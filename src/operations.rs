@@ -76,13 +76,13 @@ pub trait Service: Send + Sync + 'static {
     ) -> Result<Box<dyn EventStream>>;
 
     /// The task as it stands.
-    async fn get_task(&self, caller: &Caller, request: GetTaskRequest) -> Result<Task>;
+    async fn get_task(&self, caller: &Caller, request: GetTaskRequest) -> Result<Arc<Task>>;
 
     /// The caller's tasks, newest status first.
     async fn list_tasks(&self, caller: &Caller, request: ListTasksRequest) -> Result<ListTasksResponse>;
 
     /// Cancels a task that is not over.
-    async fn cancel_task(&self, caller: &Caller, request: CancelTaskRequest) -> Result<Task>;
+    async fn cancel_task(&self, caller: &Caller, request: CancelTaskRequest) -> Result<Arc<Task>>;
 
     /// Follows a task that is not over, beginning with a snapshot.
     async fn subscribe_to_task(

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use super::Context;
 use crate::authority::{EndCause, StreamPass};
 use crate::engine::Feed;
-use crate::fault::Fault;
+use crate::fault::{Fault, FaultKind};
 use crate::model::{EndReason, Message, StreamEnd};
 use crate::stream::{Progress, Sink, drive};
 
@@ -81,7 +81,9 @@ pub(super) async fn deliver(pass: StreamPass, message: &Message, mut observer: i
 
 /// The end of a stream that never began.
 pub(super) async fn refuse(pass: StreamPass, fault: Fault, observer: impl Observer) {
-    let end = Progress::default().end(EndReason::Failed, Some(fault));
+    let revoked = fault.kind() == FaultKind::Revoked;
+    let reason = if revoked { EndReason::Revoked } else { EndReason::Failed };
+    let end = Progress::default().end(reason, Some(fault));
     finish(pass, observer, end).await;
 }
 

@@ -3,14 +3,14 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::observer::{self, Observer, Subscription};
+use super::observer::{Observer, Subscription};
 use super::task::{self, SendOptions, Started, TaskHandle};
 use super::{Context, GrantHandle, LiveGuard};
 use crate::auth::Credentials;
-use crate::authority::{EndCause, Grant, Permission, Permissions, Policy};
-use crate::engine::{FeedKind, Start};
+use crate::authority::{EndCause, Grant, Permissions, Policy};
+use crate::engine::Start;
 use crate::fault::{Fault, FaultKind, Result};
-use crate::model::{Id, SendMessageRequest, ServiceParameters, Timestamp, fresh_id};
+use crate::model::{Id, SendMessageRequest, SendMessageResponse, ServiceParameters, Timestamp, fresh_id};
 use crate::operations::Caller;
 
 /// Held by the client: a principal's authority over one tenant's agent, as attenuated. Dropping it gives
@@ -86,16 +86,16 @@ impl Session {
         request: SendMessageRequest,
         options: SendOptions,
         parameters: ServiceParameters,
-    ) -> Result<(crate::model::SendMessageResponse, Option<TaskHandle>)> {
+    ) -> Result<(SendMessageResponse, Option<TaskHandle>)> {
         let caller = self.caller(parameters);
         let response = self.context.service.send(&caller, request, options.turn_timeout).await?;
         let handle = match &response {
-            crate::model::SendMessageResponse::Task(sent) => {
+            SendMessageResponse::Task(sent) => {
                 let mut handle = TaskHandle::new(&self.context, &self.grant, sent.id.clone());
                 handle.cancels_on_drop(options.cancel_on_drop);
                 Some(handle)
             }
-            crate::model::SendMessageResponse::Message(_) => None,
+            SendMessageResponse::Message(_) => None,
         };
         Ok((response, handle))
     }

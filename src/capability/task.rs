@@ -6,16 +6,17 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::observer::{self, Observer, Subscription};
+use super::observer::{self, Detached, Observer, Subscription};
 use super::{Context, GrantHandle};
-use crate::authority::{Grant, Policy, Role, ShareSecret};
-use crate::engine::{FeedKind, Sent, Start, TaskTicket};
+use crate::authority::{Grant, Policy, Role, ShareSecret, StreamPass};
+use crate::engine::{FeedKind, Start};
 use crate::fault::{Fault, FaultKind, Result};
 use crate::model::{
     CancelTaskRequest, GetTaskRequest, Id, SendMessageRequest, SendMessageResponse, ServiceParameters, Struct, Task,
     Timestamp,
 };
 use crate::operations::{Caller, Service as _};
+use crate::service::Begun;
 
 /// How a send differs from a plain one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,13 +51,19 @@ pub struct Started {
 pub enum StartedTask {
     /// The task is open.
     Open(TaskHandle),
-    /// The agent may still answer with a message: then this fails with [`FaultKind::NoTask`].
-    Pending(oneshot::Receiver<Result<TaskHandle>>),
+    /// The agent may still answer with a message.
+    Pending(oneshot::Receiver<StartedTask>),
+    /// There is none: with [`FaultKind::NoTask`], because the agent answered with a message.
+    Failed(Fault),
 }
 
 impl TaskHandle {
     pub(super) fn new(context: &Rc<Context>, grant: &Arc<Grant>, id: Id) -> Self {
         Self { context: Rc::clone(context), grant: Arc::clone(grant), id, cancel_on_drop: false }
+    }
+
+    pub(super) fn cancels_on_drop(&mut self, whether: bool) {
+        self.cancel_on_drop = whether;
     }
 
     /// The task's id. It names the task and opens nothing.
@@ -65,7 +72,7 @@ impl TaskHandle {
     }
 
     /// The task as it stands, with at most so many messages of its history.
-    pub async fn get(&self, history_length: Option<u32>, parameters: ServiceParameters) -> Result<Task> {
+    pub async fn get(&self, history_length: Option<u32>, parameters: ServiceParameters) -> Result<Arc<Task>> {
         let request = GetTaskRequest { history_length, ..GetTaskRequest::new(self.id.clone()) };
         self.context.service.get_task(&self.caller(parameters), request).await
     }
@@ -95,7 +102,7 @@ impl TaskHandle {
     }
 
     /// Cancels the task.
-    pub async fn cancel(&self, metadata: Option<Struct>, parameters: ServiceParameters) -> Result<Task> {
+    pub async fn cancel(&self, metadata: Option<Struct>, parameters: ServiceParameters) -> Result<Arc<Task>> {
         let request = CancelTaskRequest { metadata, ..CancelTaskRequest::new(self.id.clone()) };
         self.context.service.cancel_task(&self.caller(parameters), request).await
     }
@@ -176,38 +183,28 @@ pub(super) async fn start(
 ) -> Result<Started> {
     let (subscription, detached) = Subscription::pair();
     let pass = caller.grant.stream()?;
+    let shared = Rc::clone(context);
     if !context.service.may_reply_with_message(&caller, &request) {
-        let sent = context.service.begin(&caller, request, options.turn_timeout).await?;
-        return match sent {
-            Sent::Task(ticket) => {
-                let task = opened(context, &caller, &ticket, options);
-                let feed = context.service.feed_of(&caller, &ticket).await?;
-                let shared = Rc::clone(context);
-                observer::run(context, async move {
-                    observer::follow(&shared, pass, detached, feed, observer).await;
-                });
-                Ok(Started { task: StartedTask::Open(task), subscription })
-            }
-            Sent::Message(_) => Err(Fault::new(FaultKind::InvalidAgentResponse, "the agent gave no task")),
-        };
+        let begun = context.service.begin(&caller, request, options.turn_timeout).await?;
+        let task = opened(context, &caller, &begun, options);
+        observer::run(context, async move { observe(&shared, pass, detached, begun, observer).await });
+        return Ok(Started { task, subscription });
     }
     let (open, pending) = oneshot::channel();
-    let shared = Rc::clone(context);
     observer::run(context, async move {
-        match context_begin(&shared, &caller, request, options).await {
-            Ok((Sent::Task(ticket), Some(feed))) => {
-                let handle = opened(&shared, &caller, &ticket, options);
+        let begun = tokio::select! {
+            biased;
+            cause = pass.ended() => Err(cause.fault()),
+            begun = shared.service.begin(&caller, request, options.turn_timeout) => begun,
+        };
+        match begun {
+            Ok(begun) => {
                 // Whoever asked may be gone; then so is the handle.
-                let _ = open.send(Ok(handle));
-                observer::follow(&shared, pass, detached, feed, observer).await;
+                let _ = open.send(opened(&shared, &caller, &begun, options));
+                observe(&shared, pass, detached, begun, observer).await;
             }
-            Ok((Sent::Message(message), _)) => {
-                let _ = open.send(Err(no_task()));
-                observer::deliver(pass, &message, observer).await;
-            }
-            Ok((Sent::Task(_), None)) => {}
             Err(fault) => {
-                let _ = open.send(Err(fault.clone()));
+                let _ = open.send(StartedTask::Failed(fault.clone()));
                 observer::refuse(pass, fault, observer).await;
             }
         }
@@ -215,28 +212,26 @@ pub(super) async fn start(
     Ok(Started { task: StartedTask::Pending(pending), subscription })
 }
 
-async fn context_begin(
-    context: &Rc<Context>,
-    caller: &Caller,
-    request: SendMessageRequest,
-    options: SendOptions,
-) -> Result<(Sent, Option<crate::engine::Feed>)> {
-    let sent = context.service.begin(caller, request, options.turn_timeout).await?;
-    let feed = match &sent {
-        Sent::Task(ticket) => Some(context.service.feed_of(caller, ticket).await?),
-        Sent::Message(_) => None,
-    };
-    Ok((sent, feed))
+async fn observe(context: &Context, pass: StreamPass, detached: Detached, begun: Begun, observer: impl Observer) {
+    match begun {
+        Begun::Task(_, feed) => observer::follow(context, pass, detached, *feed, observer).await,
+        Begun::Message(message) => observer::deliver(pass, &message, observer).await,
+    }
 }
 
-fn opened(context: &Rc<Context>, caller: &Caller, ticket: &TaskTicket, options: SendOptions) -> TaskHandle {
-    let mut handle = TaskHandle::new(context, &caller.grant, ticket.task_id.clone());
-    handle.cancel_on_drop = options.cancel_on_drop;
-    handle
+fn opened(context: &Rc<Context>, caller: &Caller, begun: &Begun, options: SendOptions) -> StartedTask {
+    match begun {
+        Begun::Task(ticket, _) => {
+            let mut handle = TaskHandle::new(context, &caller.grant, ticket.task_id.clone());
+            handle.cancels_on_drop(options.cancel_on_drop);
+            StartedTask::Open(handle)
+        }
+        Begun::Message(_) => StartedTask::Failed(no_task()),
+    }
 }
 
 /// What a handle on the task of a send is that was answered with a message.
-pub(super) fn no_task() -> Fault {
+pub fn no_task() -> Fault {
     Fault::new(FaultKind::NoTask, "the agent answered with a message, so there is no task")
 }
 

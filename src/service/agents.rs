@@ -51,6 +51,17 @@ impl Agents {
         self.entry(tenant.unwrap_or(DEFAULT_TENANT)).map(|(name, entry)| (name, &entry.agent))
     }
 
+    /// The agents by tenant.
+    pub fn iter(&self) -> impl Iterator<Item = (Arc<str>, Arc<dyn Agent>)> {
+        self.0.iter().map(|(tenant, entry)| (Arc::clone(tenant), Arc::clone(&entry.agent)))
+    }
+
+    /// The card for callers who name no tenant: the default agent's, else the first one's.
+    pub fn default_card(&self) -> Option<Arc<AgentCard>> {
+        let entry = self.0.get(DEFAULT_TENANT).or_else(|| self.0.values().next())?;
+        entry.published.get().cloned()
+    }
+
     /// The card of the tenant's agent.
     pub fn card(&self, tenant: &str) -> Result<Arc<AgentCard>> {
         let (_, entry) = self.entry(tenant)?;

@@ -15,13 +15,13 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-pub use agents::{Agents, DEFAULT_TENANT};
+pub use agents::{Agents, DEFAULT_TENANT, interface};
 pub use send::Begun;
 
 use crate::auth::Authenticator;
 use crate::authority::{Authority, Pass, Permission};
 use crate::clock::Clock;
-use crate::engine::{Engine, Owner};
+use crate::engine::{Engine, Owner, Scope};
 use crate::fault::{Fault, FaultKind, Result};
 use crate::model::{
     AgentCard, CancelTaskRequest, DeleteTaskPushNotificationConfigRequest, GetExtendedAgentCardRequest,
@@ -92,7 +92,7 @@ impl AgentService {
         let asked = |uri: &str| parameters.extensions().any(|asked| asked == uri);
         let mut activated = Vec::new();
         for extension in &card.capabilities.extensions {
-            let uri = extension.uri.as_str();
+            let uri = extension.uri.as_deref().unwrap_or_default();
             if asked(uri) {
                 activated.push(uri);
             } else if extension.required {
@@ -112,8 +112,9 @@ impl AgentService {
     }
 
     /// Whose tasks the caller reaches.
-    fn owner(&self, caller: &Caller) -> Owner {
-        Owner { key: caller.grant.owner_key(), anonymous: caller.principal().is_anonymous() }
+    fn scope(&self, caller: &Caller) -> Scope {
+        let owner = Owner { key: caller.grant.owner_key(), anonymous: caller.principal().is_anonymous() };
+        Scope { agent: Arc::clone(caller.grant.scope().tenant()), owner }
     }
 }
 
@@ -131,7 +132,7 @@ impl Service for AgentService {
         self.stream(caller, request).await
     }
 
-    async fn get_task(&self, caller: &Caller, request: GetTaskRequest) -> Result<Task> {
+    async fn get_task(&self, caller: &Caller, request: GetTaskRequest) -> Result<Arc<Task>> {
         self.get(caller, request).await
     }
 
@@ -139,7 +140,7 @@ impl Service for AgentService {
         self.list(caller, request).await
     }
 
-    async fn cancel_task(&self, caller: &Caller, request: CancelTaskRequest) -> Result<Task> {
+    async fn cancel_task(&self, caller: &Caller, request: CancelTaskRequest) -> Result<Arc<Task>> {
         self.cancel(caller, request).await
     }
 

@@ -14,7 +14,7 @@ use crate::model::{SubscribeToTaskRequest, SendMessageRequest};
 use crate::operations::Service as _;
 use crate::transport::ConnectionHandle;
 use crate::wire::capnp::capability_capnp::{cursor, operations, subscription, task_handle};
-use crate::wire::capnp::{Broken, Encode, encode_parameters, from_exception, to_exception};
+use crate::wire::capnp::{Broken, Encode, encode_parameters};
 
 /// An object that has the operations: a session, or the bootstrap object where anonymous access is allowed.
 pub(super) trait Authorized: 'static {
@@ -49,12 +49,12 @@ pub(super) fn start(cursor: capnp::Result<cursor::Reader<'_>>) -> Result<Start> 
 pub(super) fn started(task: StartedTask, connection: &Rc<ConnectionHandle>) -> task_handle::Client {
     match task {
         StartedTask::Open(handle) => TaskShell::client(handle, connection),
+        StartedTask::Failed(fault) => Broken::new(&fault).client(),
         StartedTask::Pending(pending) => {
             let connection = Rc::clone(connection);
             capnp_rpc::new_future_client(async move {
                 match pending.await {
-                    Ok(Ok(handle)) => Ok(TaskShell::client(handle, &connection)),
-                    Ok(Err(fault)) => Err(to_exception(&fault)),
+                    Ok(task) => Ok(started(task, &connection)),
                     Err(_) => Err(Error::disconnected("the connection is over".to_owned())),
                 }
             })

@@ -12,7 +12,7 @@ use crate::fault::{Fault, Result};
 use crate::model::SendMessageRequest;
 use crate::transport::ConnectionHandle;
 use crate::wire::capnp::capability_capnp::{TaskRole, task_handle};
-use crate::wire::capnp::{Broken, Encode, decode_struct};
+use crate::wire::capnp::{Broken, Encode, decode_object};
 
 pub(super) struct TaskShell {
     task: TaskHandle,
@@ -112,7 +112,7 @@ impl task_handle::Server for TaskShell {
             let (metadata, parameters) = {
                 let params = self::params(params.get())?;
                 let metadata = params.has_metadata().then(|| params.get_metadata());
-                (decode_struct("metadata", metadata)?, parameters(params.get_parameters())?)
+                (decode_object("metadata", metadata)?, parameters(params.get_parameters())?)
             };
             self.task.cancel(metadata, parameters).await
         };

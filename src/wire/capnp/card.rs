@@ -9,7 +9,7 @@ use super::a2a_capnp::{
     agent_skill, named_security_scheme, security_requirement,
 };
 use super::codec::{
-    Decode, Encode, Within, encode_list, encode_texts, flag, json_text, list, map_length, nullable, object,
+    Decode, Encode, Within, encode_list, encode_texts, flag, json_text, list, map_length, nullable, decode_object,
     optional, optional_flag, optional_struct, readable, required, required_list, required_struct,
     required_texts, short_list, text, texts, unique,
 };
@@ -193,7 +193,7 @@ impl Decode for AgentExtension {
             uri: optional("uri", reader.get_uri())?,
             description: optional("description", reader.get_description())?,
             required: reader.get_required(),
-            params: object("params", reader.has_params().then(|| reader.get_params()))?,
+            params: decode_object("params", reader.has_params().then(|| reader.get_params()))?,
         })
     }
 }
@@ -250,7 +250,7 @@ impl Decode for AgentCardSignature {
         Ok(Self {
             protected: required("protected", reader.get_protected())?,
             signature: required("signature", reader.get_signature())?,
-            header: object("header", reader.has_header().then(|| reader.get_header()))?,
+            header: decode_object("header", reader.has_header().then(|| reader.get_header()))?,
         })
     }
 }

@@ -178,7 +178,7 @@ pub(super) fn known<T>(field: &str, value: std::result::Result<T, NotInSchema>) 
 }
 
 /// A free-form JSON object, absent as a null pointer.
-pub(super) fn object(field: &str, value: Option<Text<'_>>) -> Result<Option<Struct>> {
+pub fn decode_object(field: &str, value: Option<Text<'_>>) -> Result<Option<Struct>> {
     value.map(|value| json(field, value, "must be a JSON object")).transpose()
 }
 

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::a2a_capnp::{self, artifact, message, part};
 use super::codec::{
-    Decode, Encode, encode_list, encode_texts, json, json_text, known, missing, object, optional, readable,
+    Decode, Encode, encode_list, encode_texts, json, json_text, known, missing, decode_object, optional, readable,
     required, required_list, text, texts,
 };
 use crate::fault::{Fault, Result};
@@ -55,7 +55,7 @@ impl Decode for Message {
             task_id: optional("taskId", reader.get_task_id())?,
             role,
             parts: required_list("parts", reader.get_parts())?,
-            metadata: object("metadata", reader.has_metadata().then(|| reader.get_metadata()))?,
+            metadata: decode_object("metadata", reader.has_metadata().then(|| reader.get_metadata()))?,
             extensions: texts("extensions", reader.get_extensions())?,
             reference_task_ids: texts("referenceTaskIds", reader.get_reference_task_ids())?,
         })
@@ -90,7 +90,7 @@ impl Decode for Artifact {
             name: optional("name", reader.get_name())?,
             description: optional("description", reader.get_description())?,
             parts: required_list("parts", reader.get_parts())?,
-            metadata: object("metadata", reader.has_metadata().then(|| reader.get_metadata()))?,
+            metadata: decode_object("metadata", reader.has_metadata().then(|| reader.get_metadata()))?,
             extensions: texts("extensions", reader.get_extensions())?,
         })
     }
@@ -125,7 +125,7 @@ impl Decode for Part {
     fn decode(reader: part::Reader<'_>) -> Result<Self> {
         Ok(Self {
             content: content(reader.get_content())?,
-            metadata: object("metadata", reader.has_metadata().then(|| reader.get_metadata()))?,
+            metadata: decode_object("metadata", reader.has_metadata().then(|| reader.get_metadata()))?,
             filename: optional("filename", reader.get_filename())?,
             media_type: optional("mediaType", reader.get_media_type())?,
         })

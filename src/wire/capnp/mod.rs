@@ -20,7 +20,7 @@ mod security;
 mod task;
 
 pub use broken::Broken;
-pub use codec::{Decode, Encode, malformed};
+pub use codec::{Decode, Encode, decode_object, malformed};
 pub use event::{
     MAX_BATCH_EVENTS, decode_artifact_update, decode_batch, decode_batched, decode_status_update,
     encode_artifact_update, encode_batched, encode_status_update,

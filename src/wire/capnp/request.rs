@@ -1,4 +1,4 @@
-//! What the operations are asked and, where it is not a data object, what they answer.
+//! What the operations are asked and, where it is not a data decode_object, what they answer.
 
 use super::a2a_capnp::{
     cancel_task_request, delete_task_push_notification_config_request, get_extended_agent_card_request,
@@ -7,7 +7,7 @@ use super::a2a_capnp::{
     send_message_configuration, send_message_request, subscribe_to_task_request,
 };
 use super::codec::{
-    Decode, Encode, count, encode_list, encode_texts, flag, int32, json_text, list, object, optional,
+    Decode, Encode, count, encode_list, encode_texts, flag, int32, json_text, list, decode_object, optional,
     optional_count, optional_flag, optional_struct, required, required_struct, text, texts,
 };
 use super::task::{nanos, optional_state, optional_time};
@@ -45,7 +45,7 @@ impl Decode for SendMessageRequest {
             tenant: optional("tenant", reader.get_tenant())?,
             message: required_struct("message", reader.has_message().then(|| reader.get_message()))?,
             configuration: optional_struct("configuration", configuration)?,
-            metadata: object("metadata", reader.has_metadata().then(|| reader.get_metadata()))?,
+            metadata: decode_object("metadata", reader.has_metadata().then(|| reader.get_metadata()))?,
         })
     }
 }
@@ -195,7 +195,7 @@ impl Decode for CancelTaskRequest {
         Ok(Self {
             tenant: optional("tenant", reader.get_tenant())?,
             id: required("id", reader.get_id())?,
-            metadata: object("metadata", reader.has_metadata().then(|| reader.get_metadata()))?,
+            metadata: decode_object("metadata", reader.has_metadata().then(|| reader.get_metadata()))?,
         })
     }
 }

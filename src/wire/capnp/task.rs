@@ -4,7 +4,7 @@ use super::a2a_capnp::{
     self, send_message_response, task, task_artifact_update_event, task_status, task_status_update_event,
 };
 use super::codec::{
-    Decode, Encode, Within, encode_list, json_text, known, list, missing, object, optional, optional_struct,
+    Decode, Encode, Within, encode_list, json_text, known, list, missing, decode_object, optional, optional_struct,
     readable, required, required_struct,
 };
 use crate::fault::{Fault, Result};
@@ -108,7 +108,7 @@ impl Decode for Task {
             status: required_struct("status", reader.has_status().then(|| reader.get_status()))?,
             artifacts: list("artifacts", reader.get_artifacts())?,
             history: list("history", reader.get_history())?,
-            metadata: object("metadata", reader.has_metadata().then(|| reader.get_metadata()))?,
+            metadata: decode_object("metadata", reader.has_metadata().then(|| reader.get_metadata()))?,
         })
     }
 }
@@ -134,7 +134,7 @@ impl Decode for TaskStatusUpdateEvent {
             task_id: required("taskId", reader.get_task_id())?,
             context_id: required("contextId", reader.get_context_id())?,
             status: required_struct("status", reader.has_status().then(|| reader.get_status()))?,
-            metadata: object("metadata", reader.has_metadata().then(|| reader.get_metadata()))?,
+            metadata: decode_object("metadata", reader.has_metadata().then(|| reader.get_metadata()))?,
         })
     }
 }
@@ -164,7 +164,7 @@ impl Decode for TaskArtifactUpdateEvent {
             artifact: required_struct("artifact", reader.has_artifact().then(|| reader.get_artifact()))?,
             append: reader.get_append(),
             last_chunk: reader.get_last_chunk(),
-            metadata: object("metadata", reader.has_metadata().then(|| reader.get_metadata()))?,
+            metadata: decode_object("metadata", reader.has_metadata().then(|| reader.get_metadata()))?,
         })
     }
 }

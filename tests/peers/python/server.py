@@ -89,7 +89,7 @@ class Grant(cap.Grant.Server):
         self._authority.end()
 
     async def info(self, **_):
-        return {"id": 1, "label": self._policy.get("label", ""), "live": not self._authority._ended}
+        return {"id": "1", "label": self._policy.get("label", ""), "live": not self._authority._ended}
 
     def __del__(self):
         if not self._policy.get("keepOnDrop"):

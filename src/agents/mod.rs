@@ -1,0 +1,37 @@
+//! The agents that come with the server, by name.
+
+mod demo;
+mod echo;
+
+use std::sync::Arc;
+
+use crate::agent::Agent;
+
+pub use demo::Demo;
+pub use echo::Echo;
+
+/// The names that [`by_name`] knows.
+pub const NAMES: [&str; 2] = ["echo", "demo"];
+
+/// A built-in agent.
+pub fn by_name(name: &str) -> Option<Arc<dyn Agent>> {
+    match name {
+        "echo" => Some(Arc::new(Echo)),
+        "demo" => Some(Arc::new(Demo)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_has_its_agent_and_a_card_with_skills() {
+        for name in NAMES {
+            let card = by_name(name).unwrap().card();
+            assert!(!card.skills.is_empty(), "{name}");
+        }
+        assert!(by_name("nobody").is_none());
+    }
+}

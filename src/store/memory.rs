@@ -1,0 +1,302 @@
+//! A store in memory: fast, bounded, and gone with the process.
+
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
+use std::hash::Hash;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+
+use super::index::{Index, Place};
+use super::{
+    Append, Checkpoint, Cursor, Group, ListFilter, Page, PageRequest, ReadLimit, Remembered, SendKey, Store,
+    StoreError, Stored, TaskRow,
+};
+use crate::limits::EngineLimits;
+use crate::model::{Event, Id, Timestamp};
+
+/// Keeps tasks in memory. Finished tasks beyond `memory_finished_tasks` are forgotten, those that finished
+/// first going first; so are remembered answers beyond the same number.
+#[derive(Debug)]
+pub struct MemoryStore {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    keep: usize,
+    tasks: HashMap<Id, Kept>,
+    owners: HashMap<Scope, Index>,
+    contexts: HashMap<(Scope, Id), Index>,
+    finished: VecDeque<Id>,
+    remembered: HashMap<SendKey, Remembered>,
+    expiries: VecDeque<(Timestamp, SendKey)>,
+}
+
+/// Agent and owner: no list reaches beyond it.
+type Scope = (Id, Id);
+
+#[derive(Debug)]
+struct Kept {
+    row: TaskRow,
+    events: Vec<Arc<Event>>,
+    checkpoint: Option<Checkpoint>,
+}
+
+impl MemoryStore {
+    /// An empty store within these bounds.
+    pub fn new(limits: &EngineLimits) -> Self {
+        Self {
+            inner: Mutex::new(Inner {
+                keep: limits.memory_finished_tasks,
+                tasks: HashMap::new(),
+                owners: HashMap::new(),
+                contexts: HashMap::new(),
+                finished: VecDeque::new(),
+                remembered: HashMap::new(),
+                expiries: VecDeque::new(),
+            }),
+        }
+    }
+
+    /// A panic while the lock was held can only have come from a failed allocation; the maps are whole.
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl Store for MemoryStore {
+    fn describe(&self) -> String {
+        "memory: nothing survives a restart".to_owned()
+    }
+
+    fn is_durable(&self) -> bool {
+        false
+    }
+
+    fn commits_inline(&self) -> bool {
+        true
+    }
+
+    async fn commit(&self, group: &Group) -> Result<(), StoreError> {
+        let mut inner = self.lock();
+        inner.check(&group.appends)?;
+        for append in &group.appends {
+            inner.append(append);
+        }
+        for answer in &group.remembered {
+            inner.remember(answer);
+        }
+        Ok(())
+    }
+
+    async fn checkpoint(&self, checkpoints: &[Checkpoint]) -> Result<(), StoreError> {
+        let mut inner = self.lock();
+        for checkpoint in checkpoints {
+            if let Some(kept) = inner.tasks.get_mut(&checkpoint.task.id) {
+                kept.checkpoint = Some(checkpoint.clone());
+            }
+        }
+        Ok(())
+    }
+
+    async fn read(&self, task: &Id, after: u64, limit: ReadLimit) -> Result<Vec<Arc<Event>>, StoreError> {
+        let inner = self.lock();
+        let kept = inner.tasks.get(task).ok_or(StoreError::NotFound)?;
+        let from = usize::try_from(after).unwrap_or(usize::MAX).min(kept.events.len());
+        let mut bytes = 0;
+        let within = kept.events[from..].iter().take(limit.events.max(1)).take_while(|event| {
+            let fits = bytes < limit.bytes.max(1);
+            bytes += event.approximate_size();
+            fits
+        });
+        Ok(within.cloned().collect())
+    }
+
+    async fn load(&self, task: &Id) -> Result<Option<Stored>, StoreError> {
+        let inner = self.lock();
+        let kept = inner.tasks.get(task);
+        Ok(kept.map(|kept| Stored { row: kept.row.clone(), checkpoint: kept.checkpoint.clone() }))
+    }
+
+    async fn list(&self, filter: &ListFilter, page: &PageRequest) -> Result<Page, StoreError> {
+        let inner = self.lock();
+        let scope = (filter.agent.clone(), filter.owner.clone());
+        let index = match &filter.context {
+            None => inner.owners.get(&scope),
+            Some(context) => inner.contexts.get(&(scope, context.clone())),
+        };
+        let Some(index) = index else { return Ok(Page { rows: Vec::new(), next: None, total: 0 }) };
+        let wanted = page.size.max(1);
+        // One more than wanted tells whether there is a next page.
+        let places = index.page(filter.state, filter.status_since, page.after.as_ref(), wanted + 1);
+        let more = places.len() > wanted;
+        let ids = places.iter().take(wanted).filter_map(Place::id);
+        let rows: Vec<_> = ids.filter_map(|id| inner.tasks.get(id)).map(|kept| kept.row.clone()).collect();
+        let next = rows.last().filter(|_| more);
+        let next = next.map(|row| Cursor { status_timestamp: row.status_timestamp, id: row.id.clone() });
+        Ok(Page { rows, next, total: index.total(filter.state, filter.status_since) })
+    }
+
+    async fn remembered(&self, key: &SendKey, now: Timestamp) -> Result<Option<Remembered>, StoreError> {
+        let inner = self.lock();
+        Ok(inner.remembered.get(key).filter(|answer| answer.expires > now).cloned())
+    }
+
+    async fn delete(&self, task: &Id) -> Result<bool, StoreError> {
+        Ok(self.lock().forget(task))
+    }
+}
+
+impl Inner {
+    /// Checks every append before the first is written, since a group is all or nothing.
+    fn check(&self, appends: &[Append]) -> Result<(), StoreError> {
+        let mut earlier: HashMap<&Id, u64> = HashMap::new();
+        for append in appends {
+            let id = &append.row.id;
+            let found = match earlier.get(id) {
+                Some(last) => *last,
+                None => self.tasks.get(id).map_or(0, |kept| kept.row.last_seq),
+            };
+            if found != append.expected {
+                return Err(StoreError::Conflict { task: id.clone(), expected: append.expected, found });
+            }
+            if appends.len() > 1 {
+                earlier.insert(id, append.row.last_seq);
+            }
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, append: &Append) {
+        let row = &append.row;
+        let before = match self.tasks.entry(row.id.clone()) {
+            Entry::Vacant(place) => {
+                let events = append.events.clone();
+                place.insert(Kept { row: row.clone(), events, checkpoint: None });
+                None
+            }
+            Entry::Occupied(mut kept) => {
+                let kept = kept.get_mut();
+                kept.events.extend_from_slice(&append.events);
+                Some(std::mem::replace(&mut kept.row, row.clone()))
+            }
+        };
+        let place = |row: &TaskRow| (row.state, row.status_timestamp);
+        if before.as_ref().is_none_or(|before| place(before) != place(row)) {
+            self.index(before.as_ref(), Some(row));
+        }
+        if row.state.is_terminal() && before.is_none_or(|before| !before.state.is_terminal()) {
+            self.finished.push_back(row.id.clone());
+            self.evict();
+        }
+    }
+
+    fn evict(&mut self) {
+        while self.finished.len() > self.keep {
+            let Some(oldest) = self.finished.pop_front() else { break };
+            self.forget(&oldest);
+        }
+    }
+
+    fn forget(&mut self, task: &Id) -> bool {
+        let Some(kept) = self.tasks.remove(task) else { return false };
+        self.index(Some(&kept.row), None);
+        true
+    }
+
+    /// Moves a task in both indexes from where it was to where it is.
+    fn index(&mut self, before: Option<&TaskRow>, after: Option<&TaskRow>) {
+        let Some(row) = after.or(before) else { return };
+        let scope = (row.agent.clone(), row.owner.clone());
+        let context = (scope.clone(), row.context.clone());
+        let (before, after) = (before.map(Place::of), after.map(Place::of));
+        relocate(&mut self.owners, scope, before.as_ref(), after.clone());
+        relocate(&mut self.contexts, context, before.as_ref(), after);
+    }
+
+    fn remember(&mut self, answer: &Remembered) {
+        self.expiries.push_back((answer.expires, answer.key));
+        self.remembered.insert(answer.key, answer.clone());
+        while self.expiries.len() > self.keep.max(1) {
+            let Some((expires, key)) = self.expiries.pop_front() else { break };
+            // The key may have been used anew after it expired.
+            if self.remembered.get(&key).is_some_and(|answer| answer.expires == expires) {
+                self.remembered.remove(&key);
+            }
+        }
+    }
+}
+
+fn relocate<K: Eq + Hash>(
+    indexes: &mut HashMap<K, Index>,
+    key: K,
+    before: Option<&Place>,
+    after: Option<Place>,
+) {
+    match indexes.entry(key) {
+        Entry::Vacant(entry) => {
+            if let Some(after) = after {
+                entry.insert(Index::default()).insert(after);
+            }
+        }
+        Entry::Occupied(mut entry) => {
+            if let Some(before) = before {
+                entry.get_mut().remove(before);
+            }
+            if let Some(after) = after {
+                entry.get_mut().insert(after);
+            }
+            if entry.get().is_empty() {
+                entry.remove();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::conformance;
+
+    #[tokio::test]
+    async fn the_memory_store_conforms() {
+        conformance::run(|| Arc::new(MemoryStore::new(&EngineLimits::default()))).await;
+    }
+
+    #[tokio::test]
+    async fn the_oldest_finished_tasks_go_first() {
+        let limits = EngineLimits { memory_finished_tasks: 2, ..EngineLimits::default() };
+        let store = MemoryStore::new(&limits);
+        for id in ["one", "two", "three"] {
+            conformance::finish(&store, id).await;
+        }
+        assert!(store.load(&"one".into()).await.unwrap().is_none());
+        for kept in ["two", "three"] {
+            assert!(store.load(&kept.into()).await.unwrap().is_some(), "{kept}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_unfinished_task_is_never_forgotten() {
+        let limits = EngineLimits { memory_finished_tasks: 1, ..EngineLimits::default() };
+        let store = MemoryStore::new(&limits);
+        conformance::open(&store, "open").await;
+        for id in ["one", "two", "three"] {
+            conformance::finish(&store, id).await;
+        }
+        assert!(store.load(&"open".into()).await.unwrap().is_some());
+    }
+
+    #[tokio::test]
+    async fn remembered_answers_are_bounded() {
+        let limits = EngineLimits { memory_finished_tasks: 2, ..EngineLimits::default() };
+        let store = MemoryStore::new(&limits);
+        for n in 0..5 {
+            conformance::remember(&store, n).await;
+        }
+        assert_eq!(store.lock().remembered.len(), 2);
+        assert_eq!(store.lock().expiries.len(), 2);
+    }
+}
