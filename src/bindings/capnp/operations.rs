@@ -5,7 +5,7 @@ use std::rc::Rc;
 use capnp::Error;
 
 use super::observer::ObserverShell;
-use super::reply::{Call, capability, options, params, read};
+use super::reply::{Call, capability, fail, options, params, read};
 use super::task::TaskShell;
 use crate::capability::{Session, StartedTask};
 use crate::engine::Start;
@@ -84,22 +84,12 @@ macro_rules! unary {
                     answer.encode(results.get().$init());
                     encode_parameters(&activated, |count| results.get().init_parameters(count));
                 }
-                Err(fault) => encode_fault!(fault, results),
+                Err(fault) => fail(&fault, results.get().init_error()),
             }
             Ok(())
         }
     };
 }
-
-/// Writes a typed error into results that hold no capability.
-macro_rules! encode_fault {
-    ($fault:expr, $results:expr) => {{
-        let fault: crate::fault::Fault = $fault;
-        crate::bindings::capnp::reply::log(&fault);
-        crate::wire::capnp::Encode::encode(&fault, $results.get().init_error())
-    }};
-}
-pub(super) use encode_fault;
 
 impl<T: Authorized> operations::Server for T {
     async fn send_message(
@@ -129,7 +119,7 @@ impl<T: Authorized> operations::Server for T {
             }
             Err(fault) => {
                 results.get().set_task(Broken::new(&fault).client());
-                encode_fault!(fault, results);
+                fail(&fault, results.get().init_error());
             }
         }
         Ok(())
@@ -165,7 +155,7 @@ impl<T: Authorized> operations::Server for T {
                 let broken = Broken::new(&fault);
                 results.get().set_task(broken.client());
                 results.get().set_subscription(broken.client());
-                encode_fault!(fault, results);
+                fail(&fault, results.get().init_error());
             }
         }
         Ok(())
@@ -201,7 +191,7 @@ impl<T: Authorized> operations::Server for T {
                 let broken = Broken::new(&fault);
                 results.get().set_task(broken.client());
                 results.get().set_subscription(broken.client());
-                encode_fault!(fault, results);
+                fail(&fault, results.get().init_error());
             }
         }
         Ok(())
@@ -223,7 +213,7 @@ impl<T: Authorized> operations::Server for T {
         };
         match answer.await {
             Ok(activated) => encode_parameters(&activated, |count| results.get().init_parameters(count)),
-            Err(fault) => encode_fault!(fault, results),
+            Err(fault) => fail(&fault, results.get().init_error()),
         }
         Ok(())
     }

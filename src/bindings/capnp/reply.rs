@@ -10,8 +10,8 @@ use crate::capability::{SendOptions, Session};
 use crate::fault::{Fault, Result};
 use crate::model::ServiceParameters;
 use crate::operations::Caller;
-use crate::wire::capnp::capability_capnp::{parameter, send_options};
-use crate::wire::capnp::{Decode, decode_parameters, malformed};
+use crate::wire::capnp::capability_capnp::{a2a_error, parameter, send_options};
+use crate::wire::capnp::{Decode, Encode as _, decode_parameters, malformed};
 
 type Pointer<T> = capnp::Result<T>;
 
@@ -72,11 +72,13 @@ pub(super) fn options(options: Pointer<send_options::Reader<'_>>) -> Result<Send
     })
 }
 
-/// Defects are logged with their cause; the caller learns only that there is one.
-pub(super) fn log(fault: &Fault) {
+/// Writes a typed error into the results. Defects are logged with their cause; the caller learns only that
+/// there is one.
+pub(super) fn fail(fault: &Fault, error: a2a_error::Builder<'_>) {
     if let Some(cause) = fault.cause() {
         tracing::error!(%fault, %cause, "a call failed by a defect");
     }
+    fault.encode(error);
 }
 
 /// Names of permissions, for the wire.

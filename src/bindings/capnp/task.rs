@@ -4,8 +4,8 @@ use std::rc::Rc;
 
 use super::grant::{self, GrantShell};
 use super::observer::ObserverShell;
-use super::operations::{SubscriptionShell, encode_fault, start};
-use super::reply::{capability, options, parameters, params, read};
+use super::operations::{SubscriptionShell, start};
+use super::reply::{capability, fail, options, parameters, params, read};
 use crate::authority::Role;
 use crate::capability::TaskHandle;
 use crate::fault::{Fault, Result};
@@ -52,7 +52,7 @@ impl task_handle::Server for TaskShell {
         };
         match answer.await {
             Ok(task) => task.encode(results.get().init_task()),
-            Err(fault) => encode_fault!(fault, results),
+            Err(fault) => fail(&fault, results.get().init_error()),
         }
         Ok(())
     }
@@ -72,7 +72,7 @@ impl task_handle::Server for TaskShell {
         };
         match answer.await {
             Ok(response) => response.encode(results.get().init_response()),
-            Err(fault) => encode_fault!(fault, results),
+            Err(fault) => fail(&fault, results.get().init_error()),
         }
         Ok(())
     }
@@ -97,7 +97,7 @@ impl task_handle::Server for TaskShell {
             Ok(held) => results.get().set_subscription(SubscriptionShell::client(held)),
             Err(fault) => {
                 results.get().set_subscription(Broken::new(&fault).client());
-                encode_fault!(fault, results);
+                fail(&fault, results.get().init_error());
             }
         }
         Ok(())
@@ -118,7 +118,7 @@ impl task_handle::Server for TaskShell {
         };
         match answer.await {
             Ok(task) => task.encode(results.get().init_task()),
-            Err(fault) => encode_fault!(fault, results),
+            Err(fault) => fail(&fault, results.get().init_error()),
         }
         Ok(())
     }
@@ -142,7 +142,7 @@ impl task_handle::Server for TaskShell {
             Ok(held) => results.get().set_subscription(SubscriptionShell::client(held)),
             Err(fault) => {
                 results.get().set_subscription(Broken::new(&fault).client());
-                encode_fault!(fault, results);
+                fail(&fault, results.get().init_error());
             }
         }
         Ok(())
@@ -166,7 +166,7 @@ impl task_handle::Server for TaskShell {
                 let broken = Broken::new(&fault);
                 results.get().set_task(broken.client());
                 results.get().set_grant(broken.client());
-                encode_fault!(fault, results);
+                fail(&fault, results.get().init_error());
             }
         }
         Ok(())
@@ -188,7 +188,7 @@ impl task_handle::Server for TaskShell {
             }
             Err(fault) => {
                 results.get().set_grant(Broken::new(&fault).client());
-                encode_fault!(fault, results);
+                fail(&fault, results.get().init_error());
             }
         }
         Ok(())
