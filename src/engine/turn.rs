@@ -222,6 +222,12 @@ impl UpdateSink for TurnSink {
             }
             return Err(error);
         }
+        let (bytes, most) = (output.approximate_size(), turn.writer.limits().update_bytes);
+        if bytes > most {
+            let why =
+                format!("it has about {bytes} bytes, and at most {most} are allowed: send it in chunks");
+            return Err(UpdateError::Refused(why));
+        }
         collected.outputs.push(output);
         let ahead = turn.uncommitted.fetch_add(1, Ordering::AcqRel) + 1;
         let waits = collected.outputs.len();
