@@ -1,5 +1,6 @@
 //! A2A (Agent2Agent) as object capabilities, over Cap'n Proto RPC on WebSocket.
 
+#[cfg(feature = "server")]
 pub mod agent;
 #[cfg(feature = "server")]
 pub mod agents;
