@@ -166,7 +166,7 @@ struct SessionPolicy {
 }
 
 struct GrantInfo {
-  id @0 :UInt64;
+  id @0 :Text;
   label @1 :Text;
   permissions @2 :List(Text);
   contextId @3 :Text;

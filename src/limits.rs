@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// The bounds of a server or a client. Each default suits one machine that serves the public; each
 /// refusal is typed and says which bound was reached.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 #[non_exhaustive]
 pub struct Limits {
     /// Bounds of one connection's wire.
@@ -16,7 +19,8 @@ pub struct Limits {
 }
 
 /// Bounds of one Cap'n Proto connection; the same at both ends.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 #[non_exhaustive]
 pub struct WireLimits {
     /// Bytes of one message, at most 64 MiB. A longer one ends the connection with close code 1009.
@@ -45,13 +49,16 @@ pub struct WireLimits {
     /// Bytes of the socket's read buffer.
     pub read_buffer_bytes: usize,
     /// Time without a single byte from the peer, pongs included, after which it counts as gone.
+    #[serde(with = "seconds")]
     pub idle_timeout: Duration,
     /// How often a silent peer is pinged.
+    #[serde(with = "seconds")]
     pub ping_interval: Duration,
 }
 
 /// Bounds of the listener.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 #[non_exhaustive]
 pub struct NetLimits {
     /// Connections in all; one more is refused with HTTP 503.
@@ -59,17 +66,22 @@ pub struct NetLimits {
     /// Connections of one address; one more is refused with HTTP 429.
     pub connections_per_address: usize,
     /// Time for a request's whole header.
+    #[serde(with = "seconds")]
     pub header_timeout: Duration,
     /// Time from the accepted socket to the finished WebSocket handshake.
+    #[serde(with = "seconds")]
     pub handshake_timeout: Duration,
     /// Time from the handshake to an authenticated session, or to an anonymous call where those are allowed.
+    #[serde(with = "seconds")]
     pub authenticate_timeout: Duration,
     /// Time that a stopping server gives to what runs.
+    #[serde(with = "seconds")]
     pub drain_timeout: Duration,
 }
 
 /// Bounds of the task engine.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 #[non_exhaustive]
 pub struct EngineLimits {
     /// Turns of agents that run at once.
@@ -77,6 +89,7 @@ pub struct EngineLimits {
     /// Turns that run at once for one principal.
     pub turns_per_principal: usize,
     /// The longest that one turn may run.
+    #[serde(with = "seconds")]
     pub turn_timeout: Duration,
     /// Items that one group commit takes.
     pub group_items: usize,
@@ -89,6 +102,7 @@ pub struct EngineLimits {
     /// Messages that wait in a running turn's inbox.
     pub inbox: usize,
     /// How long a message id is remembered (promise P4).
+    #[serde(with = "seconds")]
     pub idempotency: Duration,
     /// Finished tasks that the memory store keeps; the oldest go first.
     pub memory_finished_tasks: usize,
@@ -154,5 +168,21 @@ impl Default for EngineLimits {
             grants_per_principal: 4_096,
             grant_depth: 16,
         }
+    }
+}
+
+/// Times in the configuration: seconds, with a fraction where one is wanted.
+mod seconds {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_f64(time.as_secs_f64())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        let seconds = f64::deserialize(deserializer)?;
+        Duration::try_from_secs_f64(seconds).map_err(serde::de::Error::custom)
     }
 }

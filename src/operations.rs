@@ -12,10 +12,11 @@ use crate::auth::Principal;
 use crate::authority::{Grant, Permission};
 use crate::fault::{Fault, Result};
 use crate::model::{
-    AgentCard, CancelTaskRequest, DeleteTaskPushNotificationConfigRequest, Event, GetExtendedAgentCardRequest,
-    GetTaskPushNotificationConfigRequest, GetTaskRequest, ListTaskPushNotificationConfigsRequest,
-    ListTaskPushNotificationConfigsResponse, ListTasksRequest, ListTasksResponse, Message, SendMessageRequest,
-    SendMessageResponse, ServiceParameters, SubscribeToTaskRequest, Task, TaskPushNotificationConfig,
+    AgentCard, CancelTaskRequest, DeleteTaskPushNotificationConfigRequest, Event,
+    GetExtendedAgentCardRequest, GetTaskPushNotificationConfigRequest, GetTaskRequest,
+    ListTaskPushNotificationConfigsRequest, ListTaskPushNotificationConfigsResponse, ListTasksRequest,
+    ListTasksResponse, Message, SendMessageRequest, SendMessageResponse, ServiceParameters,
+    SubscribeToTaskRequest, Task, TaskPushNotificationConfig,
 };
 
 /// Who asks, with what authority, and what accompanies the call. Built once, before routing.
@@ -66,7 +67,8 @@ pub trait EventStream: Send {
 #[async_trait]
 pub trait Service: Send + Sync + 'static {
     /// Sends a message; waits for a terminal or interrupted state unless asked to return at once.
-    async fn send_message(&self, caller: &Caller, request: SendMessageRequest) -> Result<SendMessageResponse>;
+    async fn send_message(&self, caller: &Caller, request: SendMessageRequest)
+    -> Result<SendMessageResponse>;
 
     /// Sends a message and follows what comes of it.
     async fn send_streaming_message(
@@ -76,13 +78,13 @@ pub trait Service: Send + Sync + 'static {
     ) -> Result<Box<dyn EventStream>>;
 
     /// The task as it stands.
-    async fn get_task(&self, caller: &Caller, request: GetTaskRequest) -> Result<Task>;
+    async fn get_task(&self, caller: &Caller, request: GetTaskRequest) -> Result<Arc<Task>>;
 
     /// The caller's tasks, newest status first.
     async fn list_tasks(&self, caller: &Caller, request: ListTasksRequest) -> Result<ListTasksResponse>;
 
     /// Cancels a task that is not over.
-    async fn cancel_task(&self, caller: &Caller, request: CancelTaskRequest) -> Result<Task>;
+    async fn cancel_task(&self, caller: &Caller, request: CancelTaskRequest) -> Result<Arc<Task>>;
 
     /// Follows a task that is not over, beginning with a snapshot.
     async fn subscribe_to_task(
@@ -143,7 +145,8 @@ pub struct Row {
 /// A unary operation as a function of the service.
 pub type Unary<Q, A> = for<'a> fn(&'a dyn Service, &'a Caller, Q) -> BoxFuture<'a, Result<A>>;
 /// A streaming operation as a function of the service.
-pub type Streaming<Q> = for<'a> fn(&'a dyn Service, &'a Caller, Q) -> BoxFuture<'a, Result<Box<dyn EventStream>>>;
+pub type Streaming<Q> =
+    for<'a> fn(&'a dyn Service, &'a Caller, Q) -> BoxFuture<'a, Result<Box<dyn EventStream>>>;
 
 /// What a binding does with each row.
 pub trait Visitor {

@@ -140,6 +140,11 @@ impl Feed {
         &self.task
     }
 
+    /// The number after which the feed goes on.
+    pub fn position(&self) -> u64 {
+        self.cursor
+    }
+
     /// The snapshot that the feed begins with and the number of the last event in it; once.
     pub fn take_snapshot(&mut self) -> Option<(Arc<Task>, u64)> {
         self.snapshot.take()

@@ -282,6 +282,11 @@ impl Engine {
         }
     }
 
+    /// Where agents run; also the place for work that outlives the connection that asked for it.
+    pub fn runtime(&self) -> &Handle {
+        &self.runtime
+    }
+
     /// What the engine holds and has done.
     pub fn counts(&self) -> Counts {
         self.counters.read()

@@ -457,3 +457,14 @@ fn unicode_is_kept_as_it_is() {
     let written = serde_json::to_vec(&Part::text(text)).unwrap();
     assert_eq!(json::from_slice::<Part>(&written).unwrap().as_text(), Some(text));
 }
+
+#[test]
+fn a_number_is_read_to_its_last_bit() {
+    let written = r#"{"data":3.778899234442565e-215}"#;
+    let part: Part = json::from_slice(written.as_bytes()).unwrap();
+    assert_eq!(
+        part.as_data().and_then(Value::as_f64).map(f64::to_bits),
+        Some(3.778_899_234_442_565e-215_f64.to_bits())
+    );
+    assert_eq!(serde_json::to_string(&part).unwrap(), written);
+}

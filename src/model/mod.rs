@@ -6,6 +6,8 @@
 //! list must have an element, an enum a known value. Unknown fields are ignored, as A2A asks, and `null` is
 //! read as absent. [`json`] reads bytes and says which field broke a rule.
 
+#[cfg(test)]
+pub(crate) mod arbitrary;
 mod card;
 mod end;
 mod event;

@@ -1,0 +1,86 @@
+//! The objects that a client can hold, as plain Rust: no wire words. A binding is a shell around them.
+//!
+//! They live on the worker of their connection and are not `Send`. Dropping one gives up what it stood
+//! for: see each type.
+
+mod grant;
+mod observer;
+mod service;
+mod session;
+mod task;
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+pub use grant::GrantHandle;
+pub use observer::{Observer, Subscription};
+pub use service::{ClaimedTask, PublicService};
+pub use session::{ContextChoice, Identity, Session, SessionPolicy};
+pub use task::{SendOptions, Started, StartedTask, TaskHandle, expiry, no_task};
+
+use crate::clock::Clock;
+use crate::service::AgentService;
+use crate::shutdown::Shutdown;
+
+/// What the objects of one connection share.
+#[derive(Debug)]
+pub struct Context {
+    /// The operations.
+    pub service: Arc<AgentService>,
+    /// Resolves when the server stops: streams then end with `detached`.
+    pub shutdown: Shutdown,
+    live: Live,
+}
+
+/// How many objects of a connection live: zero once it is over.
+#[derive(Debug, Default)]
+pub struct Live {
+    /// Sessions.
+    pub sessions: Cell<usize>,
+    /// Streams that feed an observer.
+    pub streams: Cell<usize>,
+}
+
+impl Context {
+    /// The objects of a new connection.
+    pub fn new(service: Arc<AgentService>, shutdown: Shutdown) -> Rc<Self> {
+        Rc::new(Self { service, shutdown, live: Live::default() })
+    }
+
+    /// How many objects live.
+    pub fn live(&self) -> &Live {
+        &self.live
+    }
+
+    fn clock(&self) -> &Clock {
+        self.service.clock()
+    }
+}
+
+/// Counts an object for as long as it lives.
+#[derive(Debug)]
+struct LiveGuard(Rc<Context>, fn(&Live) -> &Cell<usize>);
+
+impl LiveGuard {
+    fn session(context: &Rc<Context>) -> Self {
+        Self::count(context, |live| &live.sessions)
+    }
+
+    fn stream(context: &Rc<Context>) -> Self {
+        Self::count(context, |live| &live.streams)
+    }
+
+    fn count(context: &Rc<Context>, which: fn(&Live) -> &Cell<usize>) -> Self {
+        let cell = which(&context.live);
+        cell.set(cell.get() + 1);
+        Self(Rc::clone(context), which)
+    }
+}
+
+impl Drop for LiveGuard {
+    fn drop(&mut self) {
+        let cell = (self.1)(&self.0.live);
+        cell.set(cell.get() - 1);
+    }
+}

@@ -1,0 +1,116 @@
+//! What the client lets us call, and the right to be called.
+
+use std::convert::Infallible;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+
+use tokio::sync::oneshot;
+
+use super::Context;
+use crate::authority::{EndCause, StreamPass};
+use crate::engine::Feed;
+use crate::fault::{Fault, FaultKind};
+use crate::model::{EndReason, Message, StreamEnd};
+use crate::stream::{Progress, Sink, drive};
+
+/// The client's own object, as a binding sees it.
+pub trait Observer: Sink + 'static {
+    /// Says that the agent answered with a message, and that there is no task.
+    fn message(&mut self, message: &Message) -> impl Future<Output = Result<(), Fault>>;
+
+    /// The last call. Must have queued it when first polled; resolves when the client has answered, or
+    /// never will.
+    fn end(self, end: StreamEnd) -> impl Future<Output = ()>;
+}
+
+/// Held by the client: the right to be called. Dropping it ends the calls.
+#[derive(Debug)]
+pub struct Subscription {
+    _detach: oneshot::Sender<Infallible>,
+}
+
+/// The other side of a [`Subscription`]: resolves when it is dropped.
+pub(super) struct Detached(oneshot::Receiver<Infallible>);
+
+impl Subscription {
+    pub(super) fn pair() -> (Self, Detached) {
+        let (sender, receiver) = oneshot::channel();
+        (Self { _detach: sender }, Detached(receiver))
+    }
+}
+
+impl Detached {
+    async fn wait(&mut self) {
+        // The sender never sends: the only news is that it is gone.
+        let _ = (&mut self.0).await;
+    }
+}
+
+/// Feeds the observer until the stream is over, for whatever reason comes first, and says why.
+pub(super) async fn follow(
+    context: &Context,
+    pass: StreamPass,
+    mut detached: Detached,
+    mut feed: Feed,
+    mut observer: impl Observer,
+) {
+    let progress = Progress::after(feed.position());
+    let end = tokio::select! {
+        biased;
+        cause = pass.ended() => ended_by(&progress, &cause),
+        () = detached.wait() => progress.end(EndReason::Detached, None),
+        () = context.shutdown.stopping() => progress.end(EndReason::Detached, None),
+        end = drive(&mut feed, &mut observer, &progress) => end,
+    };
+    drop(feed);
+    finish(pass, observer, end).await;
+}
+
+/// The end of a stream whose agent answered with a message.
+pub(super) async fn deliver(pass: StreamPass, message: &Message, mut observer: impl Observer) {
+    let outcome = observer.message(message).await;
+    let progress = Progress::default();
+    let end = match outcome {
+        Ok(()) => progress.end(EndReason::Completed, None),
+        Err(fault) => progress.end(EndReason::Cut, Some(fault)),
+    };
+    finish(pass, observer, end).await;
+}
+
+/// The end of a stream that never began.
+pub(super) async fn refuse(pass: StreamPass, fault: Fault, observer: impl Observer) {
+    let revoked = fault.kind() == FaultKind::Revoked;
+    let reason = if revoked { EndReason::Revoked } else { EndReason::Failed };
+    let end = Progress::default().end(reason, Some(fault));
+    finish(pass, observer, end).await;
+}
+
+/// Queues the last call, then counts the stream as closed: a revoke may be answered as soon as nothing
+/// can follow, and must not wait for a client that never answers.
+async fn finish(pass: StreamPass, observer: impl Observer, end: StreamEnd) {
+    let mut last = pin!(observer.end(end));
+    let queued = poll_fn(|cx| Poll::Ready(last.as_mut().poll(cx))).await;
+    drop(pass);
+    if queued.is_pending() {
+        last.await;
+    }
+}
+
+fn ended_by(progress: &Progress, cause: &EndCause) -> StreamEnd {
+    match cause {
+        EndCause::Closed => progress.end(EndReason::Detached, None),
+        other => progress.end(EndReason::Revoked, Some(other.fault())),
+    }
+}
+
+/// Runs a stream beside its connection's other work. It ends with the connection, whose objects are then
+/// dropped.
+pub(super) fn run(context: &Rc<Context>, stream: impl Future<Output = ()> + 'static) {
+    let live = super::LiveGuard::stream(context);
+    tokio::task::spawn_local(async move {
+        stream.await;
+        drop(live);
+    });
+}

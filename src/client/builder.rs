@@ -1,0 +1,134 @@
+//! How a client is made.
+
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::task::LocalSet;
+
+use super::client::Client;
+use super::credentials::Credentials;
+use super::endpoint::Endpoint;
+use super::notice::{ClientNotice, Listener};
+use super::remote::{Remote, gone};
+use super::retry::RetryPolicy;
+use super::uplink::{Settings, Uplink};
+use crate::fault::{Fault, Result};
+use crate::limits::WireLimits;
+use crate::model::ServiceParameters;
+
+/// Settings of a client that is about to connect.
+#[derive(Clone)]
+#[must_use = "nothing happens before `connect`"]
+pub struct ClientBuilder {
+    url: String,
+    credentials: Option<Credentials>,
+    tenant: String,
+    parameters: ServiceParameters,
+    limits: WireLimits,
+    connect_timeout: Duration,
+    retry: RetryPolicy,
+    listener: Listener,
+}
+
+impl ClientBuilder {
+    pub(super) fn new(url: impl Into<String>) -> Self {
+        Self {
+            url: url.into(),
+            credentials: None,
+            tenant: String::new(),
+            parameters: ServiceParameters::new(),
+            limits: WireLimits::default(),
+            connect_timeout: CONNECT_TIMEOUT,
+            retry: RetryPolicy::default(),
+            listener: Listener::default(),
+        }
+    }
+
+    /// Who the client is. Without credentials it is nobody, and gets what the server allows to anybody.
+    pub fn credentials(mut self, credentials: Credentials) -> Self {
+        self.credentials = Some(credentials);
+        self
+    }
+
+    /// Which of the server's agents. Default: its default one.
+    pub fn tenant(mut self, tenant: impl Into<String>) -> Self {
+        self.tenant = tenant.into();
+        self
+    }
+
+    /// A2A's service parameters, sent with each call.
+    pub fn parameters(mut self, parameters: ServiceParameters) -> Self {
+        self.parameters = parameters;
+        self
+    }
+
+    /// The bounds of the connection.
+    pub fn limits(mut self, limits: WireLimits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// How long one try to connect may take. Default: 10 s.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// How a lost line is got back.
+    pub fn retry(mut self, retry: RetryPolicy) -> Self {
+        self.retry = retry;
+        self
+    }
+
+    /// Who is told when the line is lost and when a stream goes on. Called on the client's thread: return
+    /// soon.
+    pub fn on_event(mut self, listener: impl Fn(ClientNotice) + Send + Sync + 'static) -> Self {
+        self.listener = Listener::new(listener);
+        self
+    }
+
+    /// Connects, once. Returns when the WebSocket is open; the credentials are on their way then, and what
+    /// is called next travels right behind them. If they are refused, the first call says so.
+    ///
+    /// # Errors
+    /// `INVALID_PARAMS` if the address is none, `DISCONNECTED` if nobody answers there.
+    pub async fn connect(self) -> Result<Client> {
+        let settings = Settings {
+            endpoint: self.url.parse::<Endpoint>()?,
+            credentials: self.credentials,
+            tenant: self.tenant,
+            parameters: self.parameters,
+            limits: self.limits,
+            connect_timeout: self.connect_timeout,
+            retry: self.retry,
+            listener: self.listener,
+        };
+        let window = settings.limits.stream_window_bytes;
+        Ok(Client::new(start(settings).await?, window))
+    }
+}
+
+/// Starts the thread on which everything of this client lives. It ends when the last handle is gone.
+async fn start(settings: Settings) -> Result<Remote<Uplink>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(Fault::internal)?;
+    let (started, starting) = oneshot::channel();
+    let work = move || {
+        let local = LocalSet::new();
+        local.spawn_local(async move {
+            let mut started = started;
+            let opened = tokio::select! {
+                opened = Uplink::open(settings) => opened,
+                // Nobody waits for it any more.
+                () = started.closed() => return,
+            };
+            let _ = started.send(opened.map(Remote::house));
+        });
+        runtime.block_on(local);
+    };
+    let thread = std::thread::Builder::new().name("a2a-webcap-client".to_owned());
+    thread.spawn(work).map_err(Fault::internal)?;
+    starting.await.unwrap_or_else(|_| Err(gone()))
+}
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

@@ -1,0 +1,131 @@
+//! Settings: one TOML file, then the environment (`A2A_WEBCAP_…`), then what the caller sets.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use figment::Figment;
+use figment::providers::{Env, Format as _, Serialized, Toml};
+use serde::{Deserialize, Serialize};
+
+use crate::auth::KeyEntry;
+use crate::limits::Limits;
+
+/// Everything that can be set without writing a program. Unknown keys are refused.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+#[non_exhaustive]
+pub struct Config {
+    /// Where to listen. Beyond loopback only with `insecure-plaintext`, as there is no TLS yet.
+    pub listen: SocketAddr,
+    /// Accepts that keys and messages cross the network unencrypted.
+    pub insecure_plaintext: bool,
+    /// Where tasks are kept.
+    pub store: StoreChoice,
+    /// The agent that answers: `demo` or `echo`.
+    pub agent: String,
+    /// Lets callers without credentials do everything that a key may, as one shared principal.
+    pub anonymous: bool,
+    /// Threads that serve connections; 0 is one for each core.
+    pub workers: usize,
+    /// Who may authenticate. Where there is none, a development key is made.
+    pub keys: Vec<KeyEntry>,
+    /// Where the development key is kept; by default in the user's state directory.
+    pub state_dir: Option<PathBuf>,
+    /// Under which URL clients reach this server, if not under the address that it listens on.
+    pub public_url: Option<String>,
+    /// Every bound.
+    pub limits: Limits,
+}
+
+/// Where tasks are kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StoreChoice {
+    /// In memory: nothing survives a restart.
+    #[default]
+    Memory,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, DEFAULT_PORT)),
+            insecure_plaintext: false,
+            store: StoreChoice::default(),
+            agent: "demo".to_owned(),
+            anonymous: false,
+            workers: 0,
+            keys: Vec::new(),
+            state_dir: None,
+            public_url: None,
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// The port that a server listens on if nothing else is said.
+pub const DEFAULT_PORT: u16 = 8420;
+
+impl Config {
+    /// Reads the file, if one is given, and the environment.
+    ///
+    /// # Errors
+    /// What cannot be read, is unknown, or has a wrong type, with the place where it was found.
+    pub fn load(file: Option<&Path>) -> Result<Self, Box<figment::Error>> {
+        let mut figment = Figment::from(Serialized::defaults(Self::default()));
+        if let Some(file) = file {
+            figment = figment.merge(Toml::file_exact(file));
+        }
+        // The development key is not a setting: it is read where it is used, and shown nowhere.
+        let environment = Env::prefixed(ENVIRONMENT)
+            .ignore(&["dev_key", "state_dir"])
+            .map(|key| key.as_str().replace('_', "-").into());
+        figment.merge(environment).extract().map_err(Box::new)
+    }
+
+    /// The state directory: as configured, else `$A2A_WEBCAP_STATE_DIR`, else the user's.
+    pub fn state_dir(&self, variable: impl Fn(&str) -> Option<String>) -> Option<PathBuf> {
+        let set = |name| variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        self.state_dir
+            .clone()
+            .or_else(|| set("A2A_WEBCAP_STATE_DIR"))
+            .or_else(|| set("XDG_STATE_HOME").map(|base| base.join("a2a-webcap")))
+            .or_else(|| set("HOME").map(|home| home.join(".local/state/a2a-webcap")))
+    }
+}
+
+const ENVIRONMENT: &str = "A2A_WEBCAP_";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(toml: &str) -> Result<Config, Box<figment::Error>> {
+        let figment = Figment::from(Serialized::defaults(Config::default())).merge(Toml::string(toml));
+        figment.extract().map_err(Box::new)
+    }
+
+    #[test]
+    fn a_file_sets_what_it_names_and_leaves_the_rest() {
+        let config = load("agent = \"echo\"\n[limits.net]\nidle-connections = 1").unwrap_err();
+        assert!(config.to_string().contains("idle-connections"), "{config}");
+        let config = load("agent = \"echo\"\n[limits.net]\nconnections = 7\nheader-timeout = 0.5").unwrap();
+        assert_eq!((config.agent.as_str(), config.limits.net.connections), ("echo", 7));
+        assert_eq!(config.limits.net.header_timeout, std::time::Duration::from_millis(500));
+        assert_eq!(config.listen.port(), DEFAULT_PORT);
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_by_name() {
+        let error = load("lisen = \"127.0.0.1:1\"").unwrap_err();
+        assert!(error.to_string().contains("lisen"), "{error}");
+    }
+
+    #[test]
+    fn the_state_directory_follows_the_environment() {
+        let home = |name: &str| (name == "HOME").then(|| "/home/dana".to_owned());
+        let config = Config::default();
+        assert_eq!(config.state_dir(home), Some(PathBuf::from("/home/dana/.local/state/a2a-webcap")));
+        assert_eq!(config.state_dir(|_| None), None);
+    }
+}

@@ -1,0 +1,168 @@
+//! The listener: one port, an accept loop, and worker threads that serve everything on their connections.
+//!
+//! Accepted sockets are dealt to workers, least loaded first. A worker is a thread with a
+//! single-threaded runtime; nothing of a connection ever leaves it. The threads are the listener's own,
+//! so it can be embedded in somebody else's tokio program.
+//!
+//! Whose requests are answered, and by which object, is given through [`Routes`].
+
+mod accept;
+mod admission;
+mod counters;
+mod http;
+mod routes;
+mod worker;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use tokio::net::TcpSocket;
+use tokio::sync::watch;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+pub use admission::Refusal;
+pub use counters::NetCounters;
+pub use routes::{ConnectionInfo, Document, Routes, WorkerRoutes};
+
+use crate::limits::{NetLimits, WireLimits};
+use crate::shutdown::Shutdown;
+use worker::{Common, WorkerHandle};
+
+/// How to listen.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct NetConfig {
+    /// Bounds of the listener.
+    pub net: NetLimits,
+    /// Bounds of each Cap'n Proto connection.
+    pub wire: WireLimits,
+    /// Worker threads, at least one. Default: one for each core.
+    pub workers: usize,
+}
+
+impl Default for NetConfig {
+    fn default() -> Self {
+        let workers = std::thread::available_parallelism().map_or(1, usize::from);
+        Self { net: NetLimits::default(), wire: WireLimits::default(), workers }
+    }
+}
+
+/// A listener at work. Dropping it stops it without waiting.
+#[derive(Debug)]
+pub struct Listening {
+    address: SocketAddr,
+    counters: Arc<NetCounters>,
+    shutdown: Shutdown,
+    closing: CancellationToken,
+    ended: watch::Receiver<bool>,
+}
+
+/// Listens at `address` (port 0: any free one). When `shutdown` is thrown: accepts no more, waits until
+/// its permits are gone or the drain timeout is over, then closes every connection with 1001.
+///
+/// # Errors
+/// The address cannot be bound, or a thread cannot be started.
+pub fn listen(
+    address: SocketAddr,
+    config: NetConfig,
+    routes: Arc<dyn Routes>,
+    shutdown: Shutdown,
+) -> io::Result<Listening> {
+    let socket = accept::bind(address)?;
+    let address = socket.local_addr()?;
+    let counters = Arc::new(NetCounters::default());
+    let closing = CancellationToken::new();
+    let common = Arc::new(Common {
+        config,
+        routes,
+        counters: counters.clone(),
+        shutdown: shutdown.clone(),
+        closing: closing.clone(),
+    });
+    let mut workers = Vec::new();
+    let mut threads = Vec::new();
+    for index in 0..common.config.workers.max(1) {
+        let (worker, thread) = WorkerHandle::start(index, common.clone())?;
+        workers.push(worker);
+        threads.push(thread);
+    }
+    let ended = start_accepting(socket, common, workers, threads)?;
+    Ok(Listening { address, counters, shutdown, closing, ended })
+}
+
+impl Listening {
+    /// Where it listens, with the port that was chosen.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its live counters.
+    pub fn counters(&self) -> &Arc<NetCounters> {
+        &self.counters
+    }
+
+    /// Stops: see [`listen`]. Done when the last connection is closed and every thread has ended.
+    pub async fn stop(mut self) {
+        self.shutdown.stop();
+        // An error means that the sender is gone, and the thread with it.
+        let _ = self.ended.wait_for(|ended| *ended).await;
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.shutdown.stop();
+        self.closing.cancel();
+    }
+}
+
+/// Starts the thread that accepts, and at the end closes connections and joins the workers.
+fn start_accepting(
+    socket: TcpSocket,
+    common: Arc<Common>,
+    workers: Vec<WorkerHandle>,
+    threads: Vec<JoinHandle<()>>,
+) -> io::Result<watch::Receiver<bool>> {
+    let (done, ended) = watch::channel(false);
+    let (started, start) = std::sync::mpsc::sync_channel(1);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    std::thread::Builder::new().name("a2a-net-accept".to_owned()).spawn(move || {
+        runtime.block_on(async {
+            match socket.listen(accept::BACKLOG) {
+                Ok(listener) => {
+                    let _ = started.send(Ok(()));
+                    accept::run(listener, common.clone(), workers).await;
+                    drain(&common).await;
+                }
+                Err(error) => {
+                    let _ = started.send(Err(error));
+                }
+            }
+        });
+        for thread in threads {
+            if thread.join().is_err() {
+                tracing::error!("a worker thread panicked");
+            }
+        }
+        let _ = done.send(true);
+    })?;
+    start.recv().map_err(io::Error::other)??;
+    Ok(ended)
+}
+
+/// Gives what runs its time, then tells every connection to go.
+async fn drain(common: &Common) {
+    let drained = timeout(common.config.net.drain_timeout, async {
+        tokio::select! {
+            () = common.shutdown.drained() => {}
+            () = common.closing.cancelled() => {}
+        }
+    });
+    if drained.await.is_err() {
+        tracing::warn!("work was still running when the drain timeout ended");
+    }
+    common.closing.cancel();
+}

@@ -1,0 +1,85 @@
+//! What the listener serves, given by the layers above.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use capnp::capability::Client;
+use sha2::{Digest, Sha256};
+use time::OffsetDateTime;
+
+use crate::model::Timestamp;
+use crate::transport::ConnectionHandle;
+
+/// What stands behind the port. Shared by all workers.
+pub trait Routes: Send + Sync + 'static {
+    /// The public agent card as it stands now.
+    fn agent_card(&self) -> Arc<Document>;
+
+    /// What one worker needs; called once on each worker's own thread.
+    fn worker(&self) -> Box<dyn WorkerRoutes>;
+}
+
+/// One worker's part: may hold what cannot leave its thread.
+pub trait WorkerRoutes: 'static {
+    /// The object that a new Cap'n Proto connection finds first.
+    fn bootstrap(&self, info: ConnectionInfo, connection: &Rc<ConnectionHandle>) -> Client;
+}
+
+/// Where a connection comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ConnectionInfo {
+    /// The other end of the socket.
+    pub peer: SocketAddr,
+    /// The `User-Agent` of the upgrade request, cut at 256 bytes; written by the peer.
+    pub user_agent: Option<String>,
+}
+
+/// A document that is served as it is, with what caches ask about it.
+#[derive(Debug)]
+pub struct Document {
+    pub(super) content_type: &'static str,
+    pub(super) bytes: Bytes,
+    pub(super) etag: String,
+    pub(super) modified: String,
+}
+
+impl Document {
+    /// A document of this media type, last changed at `modified`.
+    pub fn new(content_type: &'static str, bytes: impl Into<Bytes>, modified: Timestamp) -> Self {
+        let bytes = bytes.into();
+        let digest = Sha256::digest(&bytes);
+        let hex: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        Self { content_type, bytes, etag: format!("\"{hex}\""), modified: http_date(modified) }
+    }
+}
+
+/// A time as HTTP writes it (RFC 9110, 5.6.7).
+fn http_date(at: Timestamp) -> String {
+    const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
+    const MONTHS: [&str; 12] =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    // Every i64 of nanoseconds lies between the years 1677 and 2262.
+    let at = OffsetDateTime::from_unix_timestamp_nanos(at.unix_nanos().into())
+        .unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    let day = DAYS[usize::from(at.weekday().number_days_from_monday())];
+    let month = MONTHS[usize::from(u8::from(at.month())) - 1];
+    let (hour, minute, second) = at.to_hms();
+    format!("{day}, {:02} {month} {:04} {hour:02}:{minute:02}:{second:02} GMT", at.day(), at.year())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Document;
+    use crate::model::Timestamp;
+
+    #[test]
+    fn a_document_has_a_strong_etag_and_an_http_date() {
+        let modified = Timestamp::parse("1994-11-06T08:49:37.5Z").expect("a time");
+        let document = Document::new("application/json", "{}", modified);
+        assert_eq!(document.modified, "Sun, 06 Nov 1994 08:49:37 GMT");
+        assert_eq!(document.etag, "\"44136fa355b3678a1146ad16f7e8649e\"");
+    }
+}

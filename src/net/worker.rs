@@ -1,0 +1,178 @@
+//! The worker threads: each serves everything on its connections, on a runtime of its own.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::task::{JoinError, JoinSet, LocalSet};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use super::NetConfig;
+use super::admission::Place;
+use super::counters::{NetCounters, OneMore};
+use super::http::{self, Upgraded};
+use super::routes::{Routes, WorkerRoutes};
+use crate::fault::{Fault, FaultKind};
+use crate::limits::NetLimits;
+use crate::shutdown::Shutdown;
+use crate::transport::{self, CloseReason, WebSocket, code};
+
+/// What all workers share.
+pub(super) struct Common {
+    pub(super) config: NetConfig,
+    pub(super) routes: Arc<dyn Routes>,
+    pub(super) counters: Arc<NetCounters>,
+    pub(super) shutdown: Shutdown,
+    /// Cancelled when connections must end.
+    pub(super) closing: CancellationToken,
+}
+
+/// An accepted socket on its way to a worker.
+pub(super) struct Arrival {
+    pub(super) stream: std::net::TcpStream,
+    pub(super) peer: SocketAddr,
+    pub(super) place: Place,
+}
+
+/// A worker as the accept loop sees it. Dropped, the worker ends when its connections have.
+pub(super) struct WorkerHandle {
+    arrivals: mpsc::UnboundedSender<Arrival>,
+    load: Arc<AtomicUsize>,
+}
+
+impl WorkerHandle {
+    /// Starts a worker's thread.
+    pub(super) fn start(index: usize, common: Arc<Common>) -> io::Result<(Self, JoinHandle<()>)> {
+        // Bounded by the connections that admission lets in.
+        let (arrivals, incoming) = mpsc::unbounded_channel();
+        let load = Arc::new(AtomicUsize::new(0));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let counted = load.clone();
+        let thread = std::thread::Builder::new().name(format!("a2a-net-{index}")).spawn(move || {
+            let routes = common.routes.worker();
+            let worker = Rc::new(Worker { common, routes });
+            LocalSet::new().block_on(&runtime, worker.run(incoming, counted));
+        })?;
+        Ok((Self { arrivals, load }, thread))
+    }
+
+    /// Connections that this worker serves.
+    pub(super) fn load(&self) -> usize {
+        self.load.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn give(&self, arrival: Arrival) {
+        self.load.fetch_add(1, Ordering::Relaxed);
+        if self.arrivals.send(arrival).is_err() {
+            tracing::error!("a worker is gone; its share of connections is dropped");
+        }
+    }
+}
+
+/// One worker, on its own thread.
+pub(super) struct Worker {
+    common: Arc<Common>,
+    routes: Box<dyn WorkerRoutes>,
+}
+
+impl Worker {
+    pub(super) fn limits(&self) -> &NetLimits {
+        &self.common.config.net
+    }
+
+    pub(super) fn routes(&self) -> &dyn Routes {
+        &*self.common.routes
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        self.common.shutdown.is_stopping()
+    }
+
+    async fn run(self: Rc<Self>, mut arrivals: mpsc::UnboundedReceiver<Arrival>, load: Arc<AtomicUsize>) {
+        let mut connections = JoinSet::new();
+        let mut open = true;
+        while open || !connections.is_empty() {
+            tokio::select! {
+                arrival = arrivals.recv(), if open => match arrival {
+                    Some(arrival) => { connections.spawn_local(self.clone().serve(arrival)); }
+                    None => open = false,
+                },
+                Some(ended) = connections.join_next() => {
+                    load.fetch_sub(1, Ordering::Relaxed);
+                    self.note_end(ended);
+                }
+            }
+        }
+    }
+
+    /// A panic ended this connection's task, and nothing else.
+    fn note_end(&self, ended: Result<(), JoinError>) {
+        if let Err(error) = ended {
+            self.common.counters.count_panic();
+            tracing::error!(%error, "a defect ended a connection");
+        }
+    }
+
+    async fn serve(self: Rc<Self>, arrival: Arrival) {
+        let Arrival { stream, peer, place: _place } = arrival;
+        let stream = stream.set_nodelay(true).and_then(|()| TcpStream::from_std(stream));
+        let stream = match stream {
+            Ok(stream) => stream,
+            Err(error) => return tracing::debug!(%peer, %error, "a socket was lost before it was served"),
+        };
+        // Boxed, so that an idle WebSocket does not keep the room that HTTP needed.
+        let upgraded = Box::pin(http::serve(self.clone(), stream, peer)).await;
+        if let Some(upgraded) = upgraded {
+            let reason = Box::pin(self.clone().serve_rpc(upgraded)).await;
+            self.common.counters.count_close(reason.label());
+            if reason == CloseReason::Panicked {
+                self.common.counters.count_panic();
+            }
+            tracing::debug!(%peer, %reason, "connection closed");
+        }
+    }
+
+    async fn serve_rpc(self: Rc<Self>, upgraded: Upgraded<TcpStream>) -> CloseReason {
+        let common = &self.common;
+        let _one_more = OneMore::of(common.counters.gauge_sockets());
+        let Upgraded { stream, read, info } = upgraded;
+        let peer = Some(info.peer);
+        let wire = &common.config.wire;
+        let socket = WebSocket::server(stream, &read, wire).await;
+        drop(read);
+        let (connection, mut driver) =
+            transport::accept(socket, peer, wire.clone(), |handle| self.routes.bootstrap(info, handle));
+        let mut authenticate = Some(Box::pin(sleep(common.config.net.authenticate_timeout)));
+        let mut closing = Some(Box::pin(common.closing.clone().cancelled_owned()));
+        loop {
+            tokio::select! {
+                biased;
+                reason = &mut driver => return reason,
+                () = elapsed(&mut authenticate) => {
+                    if !connection.is_authenticated() {
+                        connection.refuse(Fault::new(FaultKind::Unauthenticated, "authenticate sooner after connecting"));
+                    }
+                }
+                () = elapsed(&mut closing) => {
+                    connection.close(code::GOING_AWAY, "the server stops; connect again");
+                }
+            }
+        }
+    }
+}
+
+/// Waits for a future once; afterwards, for ever.
+async fn elapsed<F: Future<Output = ()>>(future: &mut Option<Pin<Box<F>>>) {
+    match future {
+        Some(waited) => waited.await,
+        None => std::future::pending().await,
+    }
+    *future = None;
+}

@@ -1,0 +1,334 @@
+//! Wiring: from settings and agents to a running server, in this program or in somebody else's.
+
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::rc::Rc;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use crate::agent::Agent;
+use crate::agents;
+use crate::auth::{ApiKey, ApiKeyError, Authenticator, KeyEntry, KeyRing, KeyRingError};
+use crate::authority::{Audit, Authority, Permissions};
+use crate::bindings::capnp;
+use crate::capability::Context;
+use crate::clock::Clock;
+use crate::config::{Config, StoreChoice};
+use crate::engine::Engine;
+use crate::limits::Limits;
+use crate::model::{AgentCard, HttpAuthSecurityScheme, SecurityRequirement, SecurityScheme, StringList};
+use crate::net::{self, ConnectionInfo, Document, Listening, NetConfig, NetCounters, Routes, WorkerRoutes};
+use crate::service::{AgentService, Agents, DEFAULT_TENANT, interface};
+use crate::shutdown::Shutdown;
+use crate::store::{MemoryStore, Store};
+use crate::transport::ConnectionHandle;
+
+/// The URI of this project's Cap'n Proto binding in agent cards.
+pub const CAPNP_BINDING: &str = "https://a2a-webcap.dev/bindings/capnp/v1";
+
+/// A running server. Dropping it stops it at once; [`stop`](Self::stop) lets what runs come to its end.
+///
+/// Its threads are its own: it can be started from any tokio program.
+#[derive(Debug)]
+pub struct Server {
+    listening: Listening,
+    service: Arc<AgentService>,
+}
+
+/// What a server is made of.
+pub struct Builder {
+    config: Config,
+    agents: Agents,
+    keys: Vec<KeyEntry>,
+    clock: Clock,
+    audit: Option<Arc<dyn Audit>>,
+    store: Option<Arc<dyn Store>>,
+    problem: Option<StartError>,
+}
+
+impl Server {
+    /// A server with default settings: add an agent and a key, then start it.
+    pub fn builder() -> Builder {
+        Self::configured(Config::default())
+    }
+
+    /// A server with these settings.
+    pub fn configured(config: Config) -> Builder {
+        Builder {
+            keys: config.keys.clone(),
+            config,
+            agents: Agents::new(),
+            clock: Clock::system(),
+            audit: None,
+            store: None,
+            problem: None,
+        }
+    }
+
+    /// The address that it listens on, with the port that it was given.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.listening.local_addr()
+    }
+
+    /// The operations, for programs that call them without a socket.
+    pub fn service(&self) -> &Arc<AgentService> {
+        &self.service
+    }
+
+    /// What the listener has counted.
+    pub fn net_counters(&self) -> &Arc<NetCounters> {
+        self.listening.counters()
+    }
+
+    /// Stops accepting, gives what runs the drain timeout, and ends. Streams end with `detached`.
+    pub async fn stop(self) {
+        let Self { listening, service } = self;
+        listening.stop().await;
+        service.engine().stop(ENGINE_GRACE).await;
+    }
+}
+
+impl Builder {
+    /// The agent that answers callers who name no tenant.
+    #[must_use]
+    pub fn agent(self, agent: impl Agent) -> Self {
+        self.tenant(DEFAULT_TENANT, Arc::new(agent))
+    }
+
+    /// The agent of a tenant.
+    #[must_use]
+    pub fn tenant(mut self, tenant: &str, agent: Arc<dyn Agent>) -> Self {
+        self.agents.insert(tenant, agent);
+        self
+    }
+
+    /// Lets in whoever shows this key, as this subject: a generated key, or any text of at least 32
+    /// characters.
+    #[must_use]
+    pub fn api_key(mut self, subject: &str, key: &str) -> Self {
+        match ApiKey::parse(key) {
+            Ok(key) => self.keys.push(key.entry(subject)),
+            Err(error) => self.problem = Some(StartError::Key(error)),
+        }
+        self
+    }
+
+    /// Lets in whoever has the key of this entry.
+    #[must_use]
+    pub fn key(mut self, entry: KeyEntry) -> Self {
+        self.keys.push(entry);
+        self
+    }
+
+    /// Lets callers without credentials do everything that a key may.
+    #[must_use]
+    pub fn anonymous(mut self) -> Self {
+        self.config.anonymous = true;
+        self
+    }
+
+    /// Where to listen, such as `127.0.0.1:0` for a free port.
+    #[must_use]
+    pub fn listen(mut self, address: &str) -> Self {
+        match address.to_socket_addrs().map(|mut found| found.next()) {
+            Ok(Some(found)) => self.config.listen = found,
+            Ok(None) => self.problem = Some(StartError::Listen(io::ErrorKind::AddrNotAvailable.into())),
+            Err(error) => self.problem = Some(StartError::Listen(error)),
+        }
+        self
+    }
+
+    /// Every bound.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.config.limits = limits;
+        self
+    }
+
+    /// Threads that serve connections; 0 is one for each core.
+    #[must_use]
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.config.workers = workers;
+        self
+    }
+
+    /// Another wall clock than the machine's.
+    #[must_use]
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Somebody who sees every decision on authority.
+    #[must_use]
+    pub fn audit(mut self, audit: Arc<dyn Audit>) -> Self {
+        self.audit = Some(audit);
+        self
+    }
+
+    /// Another store than the configured one.
+    #[must_use]
+    pub fn store(mut self, store: Arc<dyn Store>) -> Self {
+        self.store = Some(store);
+        self
+    }
+
+    /// Starts listening.
+    ///
+    /// # Errors
+    /// A setting that makes no sense, or an address that cannot be listened on.
+    pub async fn start(mut self) -> Result<Server, StartError> {
+        if let Some(problem) = self.problem.take() {
+            return Err(problem);
+        }
+        let Self { config, mut agents, keys, clock, audit, store, .. } = self;
+        if !config.listen.ip().is_loopback() && !config.insecure_plaintext {
+            return Err(StartError::Plaintext(config.listen));
+        }
+        if agents.is_empty() {
+            let agent =
+                agents::by_name(&config.agent).ok_or_else(|| StartError::Agent(config.agent.clone()))?;
+            agents.insert(DEFAULT_TENANT, agent);
+        }
+        let limits = config.limits.clone();
+        let store = store.unwrap_or_else(|| match config.store {
+            StoreChoice::Memory => Arc::new(MemoryStore::new(&limits.engine)),
+        });
+        let mut authenticator =
+            Authenticator::new(KeyRing::new(&keys).map_err(StartError::Keys)?, clock.clone());
+        if config.anonymous {
+            authenticator = authenticator.with_anonymous(Permissions::ALL);
+        }
+        let authority = match audit {
+            Some(audit) => Authority::audited(limits.engine.clone(), clock.clone(), audit),
+            None => Authority::new(limits.engine.clone(), clock.clone()),
+        };
+        let engine = Engine::builder(store).limits(limits.engine.clone()).clock(clock.clone());
+        let engine = agents.iter().fold(engine, |engine, (name, agent)| engine.agent(name, agent));
+        let engine = engine.start().map_err(StartError::Engine)?;
+        let started = clock.now();
+        let service = AgentService::new(engine, agents, authority, Arc::new(authenticator), clock);
+
+        let shutdown = Shutdown::new();
+        let routes = Arc::new(ServerRoutes {
+            service: Arc::clone(&service),
+            shutdown: shutdown.clone(),
+            card: OnceLock::new(),
+        });
+        let mut net = NetConfig { net: limits.net, wire: limits.wire, ..NetConfig::default() };
+        if config.workers > 0 {
+            net.workers = config.workers;
+        }
+        let listening = net::listen(config.listen, net, Arc::clone(&routes) as _, shutdown)
+            .map_err(StartError::Listen)?;
+        let url = config.public_url.unwrap_or_else(|| format!("http://{}", listening.local_addr()));
+        service.agents().publish(|tenant, card| complete(card, tenant, url.trim_end_matches('/')));
+        let card = service.agents().default_card().ok_or_else(|| StartError::Agent(String::new()))?;
+        let bytes = serde_json::to_vec(&card).expect("a card is texts, lists and maps of texts");
+        let _ = routes.card.set(Arc::new(Document::new("application/json", bytes, started)));
+        Ok(Server { listening, service })
+    }
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("config", &self.config)
+            .field("agents", &self.agents)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Adds to an agent's card what only the server knows. Every interface is of the card's own origin, as
+/// some clients refuse a card with any other.
+fn complete(mut card: AgentCard, tenant: &str, url: &str) -> AgentCard {
+    card.supported_interfaces.insert(0, interface(format!("{url}/capnp"), CAPNP_BINDING, tenant));
+    card.capabilities.streaming = Some(true);
+    card.capabilities.push_notifications = Some(false);
+    let bearer = HttpAuthSecurityScheme {
+        description: Some("An API key. Over Cap'n Proto it is given to `authenticate`.".to_owned()),
+        scheme: "bearer".to_owned(),
+        bearer_format: None,
+    };
+    card.security_schemes.insert(SCHEME.to_owned(), SecurityScheme::HttpAuth(bearer));
+    if card.security_requirements.is_empty() {
+        let schemes = [(SCHEME.to_owned(), StringList::default())].into_iter().collect();
+        card.security_requirements.push(SecurityRequirement { schemes });
+    }
+    card
+}
+
+const SCHEME: &str = "apiKey";
+
+/// What is left to agents after the listener has drained.
+const ENGINE_GRACE: Duration = Duration::from_secs(1);
+
+/// What the listener asks the layers above.
+struct ServerRoutes {
+    service: Arc<AgentService>,
+    shutdown: Shutdown,
+    card: OnceLock<Arc<Document>>,
+}
+
+impl Routes for ServerRoutes {
+    fn agent_card(&self) -> Arc<Document> {
+        // Whoever connects in the moment before the port is known waits for it.
+        Arc::clone(self.card.wait())
+    }
+
+    fn worker(&self) -> Box<dyn WorkerRoutes> {
+        Box::new(Worker { service: Arc::clone(&self.service), shutdown: self.shutdown.clone() })
+    }
+}
+
+struct Worker {
+    service: Arc<AgentService>,
+    shutdown: Shutdown,
+}
+
+impl WorkerRoutes for Worker {
+    fn bootstrap(&self, _: ConnectionInfo, connection: &Rc<ConnectionHandle>) -> ::capnp::capability::Client {
+        let context = Context::new(Arc::clone(&self.service), self.shutdown.clone());
+        capnp::bootstrap(context, Rc::clone(connection))
+    }
+}
+
+/// Why a server did not start.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum StartError {
+    /// No built-in agent has this name.
+    Agent(String),
+    /// A key is too short, or mistyped.
+    Key(ApiKeyError),
+    /// The configured keys make no sense together.
+    Keys(KeyRingError),
+    /// The address cannot be listened on.
+    Listen(io::Error),
+    /// The address is reachable from elsewhere, and nobody said that this may be.
+    Plaintext(SocketAddr),
+    /// The engine did not start.
+    Engine(io::Error),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Agent(name) => {
+                write!(f, "there is no agent called {name:?}; there are: {}", agents::NAMES.join(", "))
+            }
+            Self::Key(error) => write!(f, "an API key cannot be used: {error}"),
+            Self::Keys(error) => write!(f, "the keys cannot be used: {error}"),
+            Self::Listen(error) => write!(f, "cannot listen: {error}"),
+            Self::Plaintext(address) => write!(
+                f,
+                "{address} can be reached from other machines, and there is no TLS yet: keys and messages would \
+                 cross the network unencrypted. Listen on 127.0.0.1, or say --insecure-plaintext"
+            ),
+            Self::Engine(error) => write!(f, "the engine did not start: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}

@@ -1,0 +1,311 @@
+//! Foreign implementations of Cap'n Proto in processes of their own (`tests/peers`), against the server's
+//! binary and against each other. Each client runs once, for all tests, and every scenario is a test.
+//!
+//! They need what `scripts/setup-peers` installs, and fail without it: a peer that was not tried proves
+//! nothing.
+
+use std::fs::{self, File};
+use std::io;
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::LazyLock;
+use std::thread;
+use std::time::{Duration, Instant};
+
+const KEY: &str = "a-key-for-the-foreign-peers-0123456789";
+const START: Duration = Duration::from_secs(20);
+const RUN: Duration = Duration::from_secs(180);
+const BUILD: Duration = Duration::from_secs(300);
+const STEP: Duration = Duration::from_millis(20);
+
+static PYCAPNP_CLIENT: LazyLock<Outcome> =
+    LazyLock::new(|| Outcome::of("pycapnp", Server::of_this_crate, pycapnp_client));
+static CXX_CLIENT: LazyLock<Outcome> =
+    LazyLock::new(|| Outcome::of("cxx", Server::of_this_crate, cxx_client));
+
+/// A test for each scenario of a client, and one that no scenario escapes.
+macro_rules! scenarios {
+    ($client:ident, $all:ident: $($test:ident $scenario:literal,)*) => {
+        #[test]
+        fn $all() {
+            $client.passed_exactly(&[$($scenario),*]);
+        }
+        $(
+            #[test]
+            fn $test() {
+                $client.passed($scenario);
+            }
+        )*
+    };
+}
+
+scenarios! {
+    PYCAPNP_CLIENT, foreign_pycapnp_client_passes_every_scenario:
+    foreign_pycapnp_client_reads_what_is_public "public_information",
+    foreign_pycapnp_client_authenticates "authenticate",
+    foreign_pycapnp_client_with_a_wrong_key_gets_one_typed_answer "wrong_key",
+    foreign_pycapnp_client_gets_a_typed_error "typed_error",
+    foreign_pycapnp_client_recognises_the_first_error_in_a_chain "pipelined_error",
+    foreign_pycapnp_client_is_told_which_field_is_wrong "invalid_message_is_named",
+    foreign_pycapnp_client_pipelines_a_send "pipelined_send",
+    foreign_pycapnp_client_is_called_back_in_order "callbacks",
+    foreign_pycapnp_client_waits_for_a_blocking_send "blocking_send",
+    foreign_pycapnp_client_sends_without_waiting "immediate_send",
+    foreign_pycapnp_client_gets_a_plain_message "direct_message",
+    foreign_pycapnp_client_sees_a_task_fail "failed_task",
+    foreign_pycapnp_client_answers_a_question "input_required",
+    foreign_pycapnp_client_gets_unicode_and_metadata_back_unharmed "unicode_and_metadata",
+    foreign_pycapnp_client_lists_its_tasks "list_of_tasks",
+    foreign_pycapnp_client_may_repeat_a_send "idempotent_send",
+    foreign_pycapnp_client_resumes_after_n "resume_after_n",
+    foreign_pycapnp_client_reads_the_rest_of_a_finished_task "resume_of_finished_task",
+    foreign_pycapnp_client_subscribes_late "late_subscriber",
+    foreign_pycapnp_client_drops_a_subscription "subscription_dropped",
+    foreign_pycapnp_client_gets_batches_when_it_lags "batches",
+    foreign_pycapnp_client_loses_only_an_observer_that_throws "throwing_observer",
+    foreign_pycapnp_client_cancels "cancel",
+    foreign_pycapnp_client_cancels_on_drop "cancel_on_drop",
+    foreign_pycapnp_client_revokes_by_drop "revocation_by_drop",
+    foreign_pycapnp_client_revokes_a_task_handle "revoked_task_handle",
+    foreign_pycapnp_client_narrows_a_session_to_reading "read_only_session",
+    foreign_pycapnp_client_shares_and_claims "share_and_claim",
+    foreign_pycapnp_client_closes_a_session "closed_session",
+    foreign_pycapnp_client_uses_many_connections "many_connections",
+}
+
+scenarios! {
+    CXX_CLIENT, foreign_cxx_client_passes_every_scenario:
+    foreign_cxx_client_authenticates "authenticate",
+    foreign_cxx_client_with_a_wrong_key_gets_a_typed_error "wrong_key",
+    foreign_cxx_client_gets_a_typed_error "typed_error",
+    foreign_cxx_client_recognises_the_first_error_in_a_chain "pipelined_error",
+    foreign_cxx_client_pipelines_a_send "pipelined_send",
+    foreign_cxx_client_is_called_back_in_order "callbacks",
+    foreign_cxx_client_answers_a_question "input_required",
+    foreign_cxx_client_resumes_after_n "resume_after_n",
+    foreign_cxx_client_drops_a_subscription "subscription_dropped",
+    foreign_cxx_client_cancels "cancel",
+    foreign_cxx_client_cancels_on_drop "cancel_on_drop",
+    foreign_cxx_client_revokes_by_drop "revocation_by_drop",
+    foreign_cxx_client_revokes_a_task_handle "revoked_task_handle",
+    foreign_cxx_client_shares_and_claims "share_and_claim",
+}
+
+// The controls: what fails above and not here is our server's fault, not a peer's.
+
+#[test]
+fn foreign_pycapnp_client_understands_the_pycapnp_server() {
+    Outcome::of("pycapnp-pycapnp", Server::of_pycapnp, pycapnp_client).finished();
+}
+
+#[test]
+fn foreign_cxx_client_understands_the_pycapnp_server() {
+    Outcome::of("cxx-pycapnp", Server::of_pycapnp, cxx_client).finished();
+}
+
+// ---------------------------------------------------------------------------------------------------
+// Clients
+
+fn pycapnp_client() -> Result<Command, String> {
+    let mut client = python("client.py")?;
+    client.arg("--key").arg(KEY);
+    Ok(client)
+}
+
+fn cxx_client() -> Result<Command, String> {
+    static BUILT: LazyLock<Result<(), String>> = LazyLock::new(|| {
+        needs(Path::new("/usr/include/capnp/compat/websocket-rpc.h"))?;
+        let mut make = Command::new("make");
+        make.arg("-C").arg(peers().join("cxx")).arg(format!("OUT={}", made().join("cxx").display()));
+        let mut build = Process::start("cxx-build", &mut make)?;
+        let success = build.wait(BUILD)?;
+        if success { Ok(()) } else { Err(format!("the C++ client does not build\n{}", build.log())) }
+    });
+    BUILT.clone()?;
+    let mut client = Command::new(made().join("cxx/client"));
+    client.arg(format!("--key={KEY}"));
+    Ok(client)
+}
+
+fn python(program: &str) -> Result<Command, String> {
+    let venv = made().join("venv");
+    needs(&venv.join("requirements.txt"))?;
+    let mut command = Command::new(venv.join("bin/python"));
+    command.arg(peers().join("python").join(program));
+    command.env("PYTHONDONTWRITEBYTECODE", "1").env("PYTHONUNBUFFERED", "1");
+    Ok(command)
+}
+
+fn needs(path: &Path) -> Result<(), String> {
+    if path.exists() {
+        Ok(())
+    } else {
+        Err(format!("{} is missing: run scripts/setup-peers", path.display()))
+    }
+}
+
+/// Where the peers' sources are.
+fn peers() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers")
+}
+
+/// Where `scripts/setup-peers` and the build put things: `peers` in cargo's target directory.
+fn made() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("peers")
+}
+
+/// What a client printed, and how it ended; or why it could not be run.
+struct Outcome {
+    ran: Result<(bool, String), String>,
+    server_log: String,
+}
+
+impl Outcome {
+    fn of(
+        name: &str,
+        server: fn(&str) -> Result<Server, String>,
+        client: fn() -> Result<Command, String>,
+    ) -> Self {
+        let mut server_log = String::new();
+        let ran = client().and_then(|mut client| {
+            let server = server(name)?;
+            client.arg(format!("--url=ws://127.0.0.1:{}/capnp", server.port));
+            let mut running = Process::start(&format!("{name}-client"), &mut client)?;
+            let ended = running.wait(RUN);
+            server_log = server.process.log();
+            let log = running.log();
+            ended.map(|success| (success, log.clone())).map_err(|late| format!("{late}\n{log}"))
+        });
+        Self { ran, server_log }
+    }
+
+    fn finished(&self) -> &str {
+        match &self.ran {
+            Ok((true, log)) => log,
+            Ok((false, log)) => self.fail("a scenario failed", log),
+            Err(why) => self.fail("the client did not run to its end", why),
+        }
+    }
+
+    fn passed(&self, scenario: &str) {
+        let (_, log) = self.ran.as_ref().unwrap_or_else(|why| self.fail("the client did not run", why));
+        if !log.lines().any(|line| line.strip_prefix("ok ") == Some(scenario)) {
+            self.fail(&format!("{scenario} failed"), log);
+        }
+    }
+
+    fn passed_exactly(&self, expected: &[&str]) {
+        let passed: Vec<&str> = self.finished().lines().filter_map(|line| line.strip_prefix("ok ")).collect();
+        assert_eq!(passed, expected, "the scenarios of the client and the tests in this file");
+    }
+
+    fn fail(&self, what: &str, client_log: &str) -> ! {
+        panic!("{what}\n--- client\n{client_log}\n--- server\n{}", self.server_log)
+    }
+}
+
+// ---------------------------------------------------------------------------------------------------
+// Servers
+
+/// A server process that accepts connections on `127.0.0.1:port`.
+struct Server {
+    process: Process,
+    port: u16,
+}
+
+impl Server {
+    fn of_this_crate(name: &str) -> Result<Self, String> {
+        // Somebody else may take the port before the server does: then it is tried with another one.
+        let mut last = String::new();
+        for _ in 0..3 {
+            let port = free_port().map_err(told)?;
+            let home = made().join(format!("{name}-home"));
+            fs::create_dir_all(&home).map_err(told)?;
+            let mut serve = Command::new(env!("CARGO_BIN_EXE_a2a-webcap"));
+            serve.args(["serve", "--store", "memory", "--agent", "demo", "--listen"]);
+            serve.arg(format!("127.0.0.1:{port}")).env("A2A_WEBCAP_DEV_KEY", KEY);
+            serve.current_dir(&home).env("HOME", &home).env("XDG_CONFIG_HOME", &home);
+            serve.env("XDG_DATA_HOME", &home).env("XDG_STATE_HOME", &home);
+            let mut process = Process::start(&format!("{name}-server"), &mut serve)?;
+            match process.until("accept connections", || TcpStream::connect(("127.0.0.1", port)).ok()) {
+                Ok(_) => return Ok(Self { process, port }),
+                Err(why) => last = why,
+            }
+        }
+        Err(last)
+    }
+
+    fn of_pycapnp(name: &str) -> Result<Self, String> {
+        let mut process =
+            Process::start(&format!("{name}-server"), python("server.py")?.arg("--key").arg(KEY))?;
+        let log = process.log.clone();
+        let port = process
+            .until("print its port", || fs::read_to_string(&log).ok()?.split_once('\n')?.0.parse().ok())?;
+        Ok(Self { process, port })
+    }
+}
+
+fn free_port() -> io::Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+fn told(error: io::Error) -> String {
+    error.to_string()
+}
+
+/// A process whose output goes to a file; it ends with this value.
+struct Process {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Process {
+    fn start(name: &str, command: &mut Command) -> Result<Self, String> {
+        fs::create_dir_all(made()).map_err(told)?;
+        let log = made().join(format!("{name}.log"));
+        let output = File::create(&log).map_err(told)?;
+        command.stdin(Stdio::null()).stdout(output.try_clone().map_err(told)?).stderr(output);
+        let child = command.spawn().map_err(|error| format!("{command:?} does not start: {error}"))?;
+        Ok(Self { child, log })
+    }
+
+    /// Waits until something holds, unless the process ends before.
+    fn until<T>(&mut self, what: &str, mut ready: impl FnMut() -> Option<T>) -> Result<T, String> {
+        let late = Instant::now() + START;
+        loop {
+            let ended = self.child.try_wait().map_err(told)?;
+            if let Some(value) = ready() {
+                return Ok(value);
+            }
+            if ended.is_some() || Instant::now() > late {
+                return Err(format!("the server did not {what}: {ended:?}\n{}", self.log()));
+            }
+            thread::sleep(STEP);
+        }
+    }
+
+    /// Whether the process succeeded; an error if it has not ended in time.
+    fn wait(&mut self, time: Duration) -> Result<bool, String> {
+        let late = Instant::now() + time;
+        while Instant::now() < late {
+            if let Some(status) = self.child.try_wait().map_err(told)? {
+                return Ok(status.success());
+            }
+            thread::sleep(STEP);
+        }
+        Err(format!("no end after {time:?}"))
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended by itself: then there is nothing to do.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
