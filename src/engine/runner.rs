@@ -32,7 +32,11 @@ pub(super) async fn run(launch: Box<Launch>) {
     let mut polled = Polled { turn: Arc::clone(&turn), agent };
     tokio::select! {
         biased;
-        ended = &mut polled => return turn.finish(ending(ended)),
+        // An agent that returns because it was told to has not completed anything.
+        ended = &mut polled => return turn.finish(match turn.cancellation.is_cancelled() {
+            true => Ending::Abandoned,
+            false => ending(ended),
+        }),
         () = turn.cancellation.cancelled() => {}
         () = tokio::time::sleep(timeout) => {
             turn.finish(Ending::Failed(format!("the turn exceeded its deadline of {timeout:?}")));

@@ -227,3 +227,27 @@ fn a_million_chunks_take_linear_time() {
         println!("{rate:.0} events/s, {:?}", world.engine.counts());
     });
 }
+
+/// Prints what it measures; run it with `--ignored --nocapture` and a release build.
+#[test]
+#[ignore = "a measurement: 20,000 streams"]
+fn short_streams_in_parallel() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let world = world(streaming(6));
+        let began = tokio::time::Instant::now();
+        let clients = (0..32).map(|_| {
+            let world = world.clone();
+            tokio::spawn(async move {
+                for _ in 0..625 {
+                    let ticket = world.open("go").await;
+                    assert_eq!(world.all_events(&ticket).await.len(), 8);
+                }
+            })
+        });
+        for client in clients.collect::<Vec<_>>() {
+            client.await.unwrap();
+        }
+        println!("{:.0} streams/s, {:?}", 20_000.0 / began.elapsed().as_secs_f64(), world.engine.counts());
+    });
+}
