@@ -52,8 +52,8 @@ impl<F: Frames> Driver<F> {
             }
             let may_read = !read_all && self.wants_frames();
             if !may_read && !self.quiet.is_woken() {
-                let paused = self.handle.is_paused();
-                if let Poll::Ready(reason) = self.frames.poll_liveness(cx, paused) {
+                let blocked = self.handle.has_outgoing();
+                if let Poll::Ready(reason) = self.frames.poll_liveness(cx, blocked) {
                     self.handle.end(reason);
                     return Poll::Ready(());
                 }

@@ -22,9 +22,9 @@ pub trait Frames: 'static {
     /// Bytes that were taken from a queue and are not written yet.
     fn unwritten(&self) -> usize;
 
-    /// Pings a silent peer; ready when it has been silent for too long. `paused` says that nothing is
-    /// read because the peer takes nothing: what it takes then counts as a sign of life.
-    fn poll_liveness(&mut self, cx: &mut Context<'_>, paused: bool) -> Poll<CloseReason>;
+    /// Pings a silent peer; ready when it has been silent for too long. `blocked` says that bytes wait
+    /// for the peer to take others first: what it takes then counts as a sign of life.
+    fn poll_liveness(&mut self, cx: &mut Context<'_>, blocked: bool) -> Poll<CloseReason>;
 
     /// Sends what is left in `queue` and a close frame, then waits a bounded while for the peer's.
     fn poll_close(

@@ -18,6 +18,8 @@ mod driver;
 mod flow;
 mod frames;
 mod handle;
+#[cfg(test)]
+mod hostile;
 mod ids;
 mod message;
 mod quiet;

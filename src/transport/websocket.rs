@@ -176,11 +176,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Frames for WebSocket<S> {
         usize::try_from(self.taken.saturating_sub(self.stream.get_ref().written)).unwrap_or(usize::MAX)
     }
 
-    fn poll_liveness(&mut self, cx: &mut Context<'_>, paused: bool) -> Poll<CloseReason> {
+    fn poll_liveness(&mut self, cx: &mut Context<'_>, blocked: bool) -> Poll<CloseReason> {
+        if blocked {
+            self.stream.get_mut().count_writes();
+        }
         ready!(self.alarm.as_mut().poll(cx));
         loop {
             let now = Instant::now();
-            let heard = self.stream.get_ref().heard(paused);
+            let heard = self.stream.get_ref().heard;
             if now >= heard + self.idle_timeout {
                 return Poll::Ready(CloseReason::Silent);
             }
@@ -264,23 +267,23 @@ fn peer_closed(frame: Option<CloseFrame>) -> CloseReason {
     }
 }
 
-/// A socket that counts its bytes and knows when the last came.
+/// A socket that counts what it wrote and knows when the peer last gave a sign of life.
 struct Metered<S> {
     inner: S,
-    read_at: Instant,
-    wrote_at: Instant,
+    heard: Instant,
+    wrote: Instant,
     written: u64,
 }
 
 impl<S> Metered<S> {
     fn new(inner: S) -> Self {
         let now = Instant::now();
-        Self { inner, read_at: now, wrote_at: now, written: 0 }
+        Self { inner, heard: now, wrote: now, written: 0 }
     }
 
-    /// When the peer last gave a sign of life.
-    fn heard(&self, paused: bool) -> Instant {
-        if paused { self.read_at.max(self.wrote_at) } else { self.read_at }
+    /// Takes what was written for a sign of life: the peer made room for it.
+    fn count_writes(&mut self) {
+        self.heard = self.heard.max(self.wrote);
     }
 }
 
@@ -293,7 +296,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.inner).poll_read(cx, buffer);
         if buffer.filled().len() > before {
-            self.read_at = Instant::now();
+            self.heard = Instant::now();
         }
         read
     }
@@ -303,7 +306,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let wrote = ready!(Pin::new(&mut self.inner).poll_write(cx, bytes))?;
         self.written += wrote as u64;
-        self.wrote_at = Instant::now();
+        self.wrote = Instant::now();
         Poll::Ready(Ok(wrote))
     }
 
