@@ -230,9 +230,10 @@ impl Feed {
         if !self.ready().await? {
             return Ok(false);
         }
-        for _ in 0..most.max(1) {
-            let Some(event) = self.try_next() else { break };
-            batch.push(event);
+        batch.extend(self.try_next());
+        // Only what was taken together: so a batch keeps to the bytes of `BATCH`, but for its last event.
+        while batch.len() < most && !self.taken.is_empty() {
+            batch.extend(self.try_next());
         }
         Ok(self.ended)
     }

@@ -1,4 +1,6 @@
 //! The integration tests: real sockets, through the public surface only.
 
+mod doubles;
+mod rpc;
 mod streaming;
 mod world;

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use super::grant::{self, GrantShell};
 use super::observer::ObserverShell;
 use super::operations::{SubscriptionShell, start};
-use super::reply::{capability, fail, options, parameters, params, read};
+use super::reply::{capability, fail, fits, options, parameters, params, read};
 use crate::authority::Role;
 use crate::capability::TaskHandle;
 use crate::fault::{Fault, Result};
@@ -48,7 +48,8 @@ impl task_handle::Server for TaskShell {
                 let params = self::params(params.get())?;
                 (u32::try_from(params.get_history_length()).ok(), parameters(params.get_parameters())?)
             };
-            self.task.get(history, parameters).await
+            let task = self.task.get(history, parameters).await?;
+            fits(task.approximate_size(), &self.connection).map(|()| task)
         };
         match answer.await {
             Ok(task) => task.encode(results.get().init_task()),
@@ -68,7 +69,8 @@ impl task_handle::Server for TaskShell {
                 let request: SendMessageRequest = read(params.get_request())?;
                 (request, options(params.get_options())?, parameters(params.get_parameters())?)
             };
-            self.task.send(request, options, parameters).await
+            let response = self.task.send(request, options, parameters).await?;
+            fits(response.approximate_size(), &self.connection).map(|()| response)
         };
         match answer.await {
             Ok(response) => response.encode(results.get().init_response()),
@@ -114,7 +116,8 @@ impl task_handle::Server for TaskShell {
                 let metadata = params.has_metadata().then(|| params.get_metadata());
                 (decode_object("metadata", metadata)?, parameters(params.get_parameters())?)
             };
-            self.task.cancel(metadata, parameters).await
+            let task = self.task.cancel(metadata, parameters).await?;
+            fits(task.approximate_size(), &self.connection).map(|()| task)
         };
         match answer.await {
             Ok(task) => task.encode(results.get().init_task()),
