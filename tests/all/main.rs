@@ -2,5 +2,6 @@
 
 mod doubles;
 mod rpc;
+mod examples;
 mod streaming;
 mod world;
