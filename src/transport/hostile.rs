@@ -365,7 +365,10 @@ fn an_unknown_kind_of_message_is_answered_and_the_session_goes_on() {
     local(true, async {
         let (served, line) = serve(&WireLimits::default()).await;
         let mut peer = RawPeer::new(line).await;
-        peer.send(|root| drop(root.init_provide())).await;
+        peer.send(|root| {
+            root.init_provide();
+        })
+        .await;
         let answer = peer.receive().await.expect("an answer");
         let root: rpc::Reader<'_> = answer.get_root().expect("a root");
         assert!(matches!(root.which(), Ok(rpc::Unimplemented(_))));
