@@ -3,5 +3,6 @@
 mod doubles;
 mod rpc;
 mod examples;
+mod peers;
 mod streaming;
 mod world;
