@@ -1,8 +1,8 @@
 //! The integration tests: real sockets, through the public surface only.
 
 mod doubles;
-mod rpc;
 mod examples;
 mod peers;
+mod rpc;
 mod streaming;
 mod world;
