@@ -1,7 +1,7 @@
 //! The integration tests: real sockets, through the public surface only.
 
 mod doubles;
-mod rpc;
 mod examples;
+mod rpc;
 mod streaming;
 mod world;
