@@ -1,6 +1,10 @@
 //! The integration tests: real sockets, through the public surface only.
 
+mod capabilities;
 mod doubles;
+mod proxy;
+mod raw;
 mod rpc;
 mod streaming;
+mod wire;
 mod world;
