@@ -230,7 +230,8 @@ async fn a_cursor_at_the_last_event_of_a_finished_task_brings_only_on_end() {
     let last = collector.end().await.last_seq;
     let id = started.task.get(None).await.unwrap().id;
     let after = Collector::new();
-    let _held = session.subscribe_to_task(&SubscribeToTaskRequest::new(id), Cursor::After(last), after.clone());
+    let _held =
+        session.subscribe_to_task(&SubscribeToTaskRequest::new(id), Cursor::After(last), after.clone());
     let end = after.end().await;
     assert_eq!((end.reason, end.last_seq, after.events().len()), (EndReason::Completed, last, 0));
 }
