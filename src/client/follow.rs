@@ -259,7 +259,7 @@ impl Relay {
             StreamResponse::Message(_) => Step::Take,
             StreamResponse::Task(_) => position.snapshot(event.seq),
             StreamResponse::StatusUpdate(_) | StreamResponse::ArtifactUpdate(_) => {
-                position.event(event.seq)?
+                position.event(event.seq, event.is_final)?
             }
         };
         if step == Step::Skip {
