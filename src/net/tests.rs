@@ -325,3 +325,42 @@ fn an_address_in_use_is_an_error() {
         assert_eq!(second.expect_err("in use").kind(), std::io::ErrorKind::AddrInUse);
     });
 }
+
+/// Not run with the others, which would disturb the measurement.
+#[test]
+#[ignore = "measures the memory of the whole process: run it alone"]
+fn a_thousand_idle_connections_take_little_memory() {
+    use std::io::{Read, Write};
+    let net = NetLimits { connections_per_address: 10_000, ..NetLimits::default() };
+    let (listening, _) = start(config(net));
+    let bootstrap = envelope(|root| root.init_bootstrap().set_question_id(0));
+    let mut bytes = upgrade_request("").into_bytes();
+    bytes.extend([0x82, 0x80 | u8::try_from(bootstrap.len()).expect("short"), 0, 0, 0, 0]);
+    bytes.extend_from_slice(&bootstrap);
+    let open = |count: usize| -> Vec<std::net::TcpStream> {
+        (0..count)
+            .map(|_| {
+                let mut stream = std::net::TcpStream::connect(listening.local_addr()).expect("connected");
+                stream.write_all(&bytes).expect("sent");
+                let (mut seen, mut part) = (0, [0; 512]);
+                while seen < 180 {
+                    seen += stream.read(&mut part).expect("an answer");
+                }
+                stream
+            })
+            .collect()
+    };
+    let warm = open(100);
+    let before = resident_bytes();
+    let connections = open(1_000);
+    let each = (resident_bytes() - before) / connections.len();
+    assert_eq!(listening.counters().sockets(), warm.len() + connections.len());
+    assert!(each <= 20 << 10, "{each} bytes for each idle connection");
+    eprintln!("{each} bytes for each idle connection");
+}
+
+fn resident_bytes() -> usize {
+    let statm = std::fs::read_to_string("/proc/self/statm").expect("a Linux machine");
+    let pages: usize = statm.split(' ').nth(1).and_then(|pages| pages.parse().ok()).expect("a number");
+    pages * 4096
+}

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use capnp_rpc::rpc_twoparty_capnp::Side;
 use capnp_rpc::{Disconnector, RpcSystem};
@@ -154,10 +154,9 @@ impl<F: Frames> Future for Driver<F> {
 impl<F: Frames> Drop for Driver<F> {
     fn drop(&mut self) {
         // Dropped before its end: objects must still be let go, and those who wait be told.
-        if let Some(mut rpc) = self.rpc.take() {
+        if self.rpc.is_some() {
             self.handle.end(CloseReason::Lost("this side dropped it".to_owned()));
-            let waker = std::task::Waker::noop();
-            let _ = Pin::new(&mut rpc.disconnector).poll(&mut Context::from_waker(waker));
+            self.disconnect(&mut Context::from_waker(Waker::noop()));
         }
         self.handle.set_ended();
     }

@@ -472,7 +472,7 @@ fn large_calls_that_wait_hold_a_bounded_number_of_bytes() {
         }
         peer
     });
-    assert_refused(&seen, code::POLICY, "A2A -31503 OVERLOADED: calls of 262144 bytes in all");
+    assert_refused(&seen, code::POLICY, "A2A -31503 OVERLOADED: messages of 262144 bytes in all");
 }
 
 /// Question `id` to the bench's `Blob`, for `bytes` bytes.
@@ -552,6 +552,17 @@ fn a_silent_peer_is_pinged_and_then_counts_as_gone() {
         assert_eq!(served.ended.await.expect("no panic"), CloseReason::Silent);
         // One more second of courtesy for the close frame.
         assert!((60..=61).contains(&started.elapsed().as_secs()), "{:?}", started.elapsed());
+    });
+}
+
+#[test]
+fn a_flood_of_pings_whose_pongs_are_not_taken_is_ended() {
+    local(true, async {
+        let (served, line) = serve(&WireLimits::default()).await;
+        let mut peer = RawPeer::new(line).await;
+        let flood = async { while peer.0.send(Message::Ping(vec![0; 125].into())).await.is_ok() {} };
+        let _ = tokio::time::timeout(Duration::from_secs(50), flood).await;
+        assert_eq!(served.ended.await.expect("no panic").label(), "overloaded");
     });
 }
 

@@ -40,7 +40,7 @@ use capnp_rpc::rpc_twoparty_capnp::Side;
 
 pub use close::{CloseReason, code};
 pub use driver::Driver;
-pub use frames::{Frames, Outbox};
+pub use frames::{FrameQueue, Frames};
 pub use handle::{ConnectionHandle, Counters};
 #[cfg(not(target_arch = "wasm32"))]
 pub use websocket::WebSocket;
