@@ -41,6 +41,7 @@ pub(super) async fn follow(source: Source, origin: Origin, outlet: Outlet, mut r
         ended = follower.run() => ended,
         () = reader.gone() => Ok(()),
     };
+    let ended = ended.map_err(|fault| follower.left().unwrap_or(fault));
     // The server may hold on to its observers; the stream ends all the same.
     follower.relay.outlet.take();
     if let Err(fault) = ended {
@@ -187,6 +188,14 @@ impl Follower {
         match &self.source {
             Source::Uplink(uplink) => uplink.settings().retry.clone(),
             Source::Handle(_) => RetryPolicy::never(),
+        }
+    }
+
+    /// What a stream ends with when its client was closed, whatever the server says to that.
+    fn left(&self) -> Option<Fault> {
+        match &self.source {
+            Source::Uplink(uplink) => uplink.closed(),
+            Source::Handle(_) => None,
         }
     }
 

@@ -123,7 +123,9 @@ async fn text_has_results_on_one_stream_and_remarks_on_the_other() {
     let stdout = out(&output);
     assert!(stdout.starts_with("Artifact stream:\nchunk 1 of 2\nchunk 2 of 2\n\nTask ID: "), "{stdout}");
     assert!(stdout.ends_with("\nState: completed\n"), "{stdout}");
-    assert_eq!(err(&output), "status submitted\nstatus working\n");
+    let remarks: Vec<&str> = err(&output).lines().collect();
+    assert!(remarks[0].starts_with("task ") && remarks[0].ends_with(" is submitted"), "{remarks:?}");
+    assert_eq!(remarks[1..], ["status submitted", "status working"]);
     assert!(!stdout.contains('\u{1b}'));
 }
 
