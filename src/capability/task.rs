@@ -17,6 +17,7 @@ use crate::model::{
 };
 use crate::operations::{Caller, Service as _};
 use crate::service::Begun;
+use crate::stream::Opening;
 
 /// How a send differs from a plain one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -120,7 +121,7 @@ impl TaskHandle {
         let (subscription, detached) = Subscription::pair();
         let context = Rc::clone(&self.context);
         observer::run(&self.context, async move {
-            observer::follow(&context, pass, detached, feed, observer).await;
+            observer::follow(&context, pass, detached, (feed, Opening::None), observer).await;
         });
         Ok(subscription)
     }
@@ -221,7 +222,10 @@ async fn observe(
     observer: impl Observer,
 ) {
     match begun {
-        Begun::Task(_, feed) => observer::follow(context, pass, detached, *feed, observer).await,
+        Begun::Task(ticket, feed) => {
+            let opening = if ticket.after == 0 { Opening::Task } else { Opening::None };
+            observer::follow(context, pass, detached, (*feed, opening), observer).await;
+        }
         Begun::Message(message) => observer::deliver(pass, &message, observer).await,
     }
 }
