@@ -72,6 +72,11 @@ impl TaskHandle {
         &self.id
     }
 
+    /// Settles the version and the extensions of a call. Answers with what the reply says of them.
+    pub fn negotiate(&self, parameters: &ServiceParameters) -> Result<ServiceParameters> {
+        self.context.service.negotiate(&self.caller(parameters.clone()))
+    }
+
     /// The task as it stands, with at most so many messages of its history.
     pub async fn get(&self, history_length: Option<u32>, parameters: ServiceParameters) -> Result<Arc<Task>> {
         let request = GetTaskRequest { history_length, ..GetTaskRequest::new(self.id.clone()) };
@@ -85,7 +90,7 @@ impl TaskHandle {
         options: SendOptions,
         parameters: ServiceParameters,
     ) -> Result<SendMessageResponse> {
-        let request = self.addressed(request)?;
+        let request = self.addressed(request, options)?;
         self.context.service.send(&self.caller(parameters), request, options.turn_timeout).await
     }
 
@@ -97,7 +102,7 @@ impl TaskHandle {
         parameters: ServiceParameters,
         observer: impl Observer,
     ) -> Result<Subscription> {
-        let request = self.addressed(request)?;
+        let request = self.addressed(request, options)?;
         let started = start(&self.context, self.caller(parameters), request, options, observer).await?;
         Ok(started.subscription)
     }
@@ -154,7 +159,11 @@ impl TaskHandle {
         Caller { grant: Arc::clone(&self.grant), parameters }
     }
 
-    fn addressed(&self, mut request: SendMessageRequest) -> Result<SendMessageRequest> {
+    fn addressed(&self, mut request: SendMessageRequest, options: SendOptions) -> Result<SendMessageRequest> {
+        if options.cancel_on_drop {
+            let description = "a send into a handle returns no other that it could be tied to: leave it out";
+            return Err(Fault::invalid("options.cancelOnDrop", description));
+        }
         match &request.message.task_id {
             Some(id) if *id != self.id => {
                 Err(Fault::invalid("message.taskId", "names another task than this handle's; leave it out"))
