@@ -11,7 +11,7 @@ use a2a_webcap::client::{
 };
 use a2a_webcap::fault::{Fault, FaultKind};
 use a2a_webcap::limits::Limits;
-use a2a_webcap::model::{EndReason, ListTasksRequest, StreamResponse, TaskState};
+use a2a_webcap::model::{CancelTaskRequest, EndReason, ListTasksRequest, StreamResponse, TaskState};
 use a2a_webcap::store::{MemoryStore, Store};
 
 use crate::doubles::Collector;
@@ -140,7 +140,8 @@ async fn ak_w06_a_client_finds_a_restarted_server_on_its_port() {
     };
     let server = start("127.0.0.1:0".to_owned()).await;
     let address = server.local_addr();
-    let client = hasty(format!("http://{address}")).connect().await.unwrap();
+    let patient = RetryPolicy::default().first_wait(Duration::from_millis(50)).tries(10);
+    let client = hasty(format!("http://{address}")).retry(patient).connect().await.unwrap();
     let mut stream = client.stream("long");
     while soon("it works", stream.next()).await.unwrap().unwrap().state() != Some(TaskState::Working) {}
 
@@ -148,6 +149,12 @@ async fn ak_w06_a_client_finds_a_restarted_server_on_its_port() {
     let server = start(address.to_string()).await;
     let identity = soon("an answer", client.who_am_i()).await.unwrap();
     assert_eq!(identity.subject, "alice");
+    // The stream found the server too, and goes on where it was: calling the task off ends it.
+    let id = stream.task_id().unwrap().clone();
+    let last = stream.last_seq().unwrap();
+    soon("an answer", client.cancel(CancelTaskRequest::new(id))).await.unwrap();
+    let rest = all(stream).await;
+    assert_eq!((rest[0].0, rest.last().unwrap().1), (last + 1, Some(TaskState::Canceled)));
     drop(server);
 }
 
