@@ -274,6 +274,17 @@ pub enum Output {
     Reply(Message),
 }
 
+impl Output {
+    /// About how many bytes it holds, for bounds.
+    pub fn approximate_size(&self) -> usize {
+        match self {
+            Self::Status { status, .. } => status.message.as_ref().map_or(0, Message::approximate_size),
+            Self::Artifact(chunk) => chunk.artifact.approximate_size(),
+            Self::Reply(message) => message.approximate_size(),
+        }
+    }
+}
+
 /// An artifact, or a piece of one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Chunk {

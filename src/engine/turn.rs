@@ -229,6 +229,12 @@ impl UpdateSink for TurnSink {
             }
             return Err(error);
         }
+        let (bytes, most) = (output.approximate_size(), turn.writer.limits().update_bytes);
+        if bytes > most {
+            let why =
+                format!("it has about {bytes} bytes, and at most {most} are allowed: send it in chunks");
+            return Err(UpdateError::Refused(why));
+        }
         let now = Instant::now();
         if collected.outputs.is_empty() {
             collected.since = now;

@@ -5,9 +5,14 @@
 mod access;
 mod authority;
 mod capabilities;
+mod cli;
+mod client;
 mod doubles;
 mod errors;
+mod examples;
 mod lifecycle;
+mod line;
+mod peers;
 mod proxy;
 mod raw;
 mod rpc;

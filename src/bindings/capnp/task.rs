@@ -5,7 +5,7 @@ use std::rc::Rc;
 use super::grant::{self, GrantShell};
 use super::observer::ObserverShell;
 use super::operations::{SubscriptionShell, start};
-use super::reply::{capability, fail, options, parameters, params, read};
+use super::reply::{capability, fail, fits, options, parameters, params, read};
 use crate::authority::Role;
 use crate::capability::TaskHandle;
 use crate::fault::{Fault, Result};
@@ -57,7 +57,9 @@ impl task_handle::Server for TaskShell {
                 let params = self::params(params.get())?;
                 (u32::try_from(params.get_history_length()).ok(), self.open(params.get_parameters())?)
             };
-            Ok((self.task.get(history, parameters).await?, activated))
+            let task = self.task.get(history, parameters).await?;
+            fits(task.approximate_size(), &self.connection)?;
+            Ok((task, activated))
         };
         match answer.await {
             Ok((task, activated)) => {
@@ -81,7 +83,9 @@ impl task_handle::Server for TaskShell {
                 let request: SendMessageRequest = read(params.get_request())?;
                 (request, options(params.get_options())?, parameters)
             };
-            Ok((self.task.send(request, options, parameters).await?, activated))
+            let response = self.task.send(request, options, parameters).await?;
+            fits(response.approximate_size(), &self.connection)?;
+            Ok((response, activated))
         };
         match answer.await {
             Ok((response, activated)) => {
@@ -135,7 +139,9 @@ impl task_handle::Server for TaskShell {
                 let metadata = params.has_metadata().then(|| params.get_metadata());
                 (decode_object("metadata", metadata)?, parameters)
             };
-            Ok((self.task.cancel(metadata, parameters).await?, activated))
+            let task = self.task.cancel(metadata, parameters).await?;
+            fits(task.approximate_size(), &self.connection)?;
+            Ok((task, activated))
         };
         match answer.await {
             Ok((task, activated)) => {
