@@ -70,8 +70,8 @@ async fn cw_12_the_agent_sees_who_speaks_and_the_task_is_stamped_with_its_owner(
         let tasks = session.list_tasks(&ListTasksRequest::default()).await.unwrap().tasks;
         tasks.into_iter().map(|task| task.id).collect::<Vec<_>>()
     };
-    assert_eq!(listed(&alice).await, [hers.turn.task_id.clone()]);
-    assert_eq!(listed(&bob).await, [his.turn.task_id.clone()]);
+    assert_eq!(listed(&alice).await, std::slice::from_ref(&hers.turn.task_id));
+    assert_eq!(listed(&bob).await, std::slice::from_ref(&his.turn.task_id));
 }
 
 #[tokio::test(flavor = "local")]

@@ -1,11 +1,12 @@
 //! Failures: each is typed, none hangs, and the next call works.
 
+use a2a_webcap::agent::{Agent, AgentError, Turn, Updates};
 use a2a_webcap::client::{Client, Credentials, Cursor, RetryPolicy};
 use a2a_webcap::fault::{A2A_DOMAIN, Fault, FaultKind, OWN_DOMAIN};
 use a2a_webcap::model::{
-    DeleteTaskPushNotificationConfigRequest, EndReason, GetTaskPushNotificationConfigRequest, GetTaskRequest,
-    ListTaskPushNotificationConfigsRequest, SendMessageResponse, ServiceParameters,
-    TaskPushNotificationConfig, TaskState,
+    AgentCard, AgentExtension, DeleteTaskPushNotificationConfigRequest, EndReason,
+    GetTaskPushNotificationConfigRequest, GetTaskRequest, ListTaskPushNotificationConfigsRequest,
+    SendMessageResponse, ServiceParameters, TaskPushNotificationConfig, TaskState,
 };
 use futures::FutureExt as _;
 use std::time::Duration;
@@ -40,17 +41,17 @@ async fn spoilt(spoil: impl FnOnce(&Proxy)) {
 
 #[tokio::test(flavor = "local")]
 async fn ak_c01_a_line_cut_in_the_middle_of_a_request_is_a_typed_error() {
-    spoilt(|proxy| drop(proxy.up.send_replace(Mode::CutAfter(9)))).await;
+    spoilt(|proxy| proxy.requests(Mode::CutAfter(9))).await;
 }
 
 #[tokio::test(flavor = "local")]
 async fn ak_c01_a_line_cut_before_the_reply_is_a_typed_error() {
-    spoilt(|proxy| drop(proxy.down.send_replace(Mode::CutAfter(0)))).await;
+    spoilt(|proxy| proxy.replies(Mode::CutAfter(0))).await;
 }
 
 #[tokio::test(flavor = "local")]
 async fn ak_c01_a_truncated_reply_is_a_typed_error() {
-    spoilt(|proxy| drop(proxy.down.send_replace(Mode::CutAfter(20)))).await;
+    spoilt(|proxy| proxy.replies(Mode::CutAfter(20))).await;
 }
 
 /// The same where what arrives is not what was sent: the error says that, and not more.
@@ -70,17 +71,17 @@ async fn corrupted(spoil: impl FnOnce(&Proxy)) {
 
 #[tokio::test(flavor = "local")]
 async fn ak_c01_a_corrupt_frame_to_the_client_is_a_typed_error() {
-    corrupted(|proxy| drop(proxy.down.send_replace(Mode::SpoilFrame))).await;
+    corrupted(|proxy| proxy.replies(Mode::SpoilFrame)).await;
 }
 
 #[tokio::test(flavor = "local")]
 async fn ak_c01_a_corrupt_message_to_the_client_is_a_typed_error() {
-    corrupted(|proxy| drop(proxy.down.send_replace(Mode::SpoilContent))).await;
+    corrupted(|proxy| proxy.replies(Mode::SpoilContent)).await;
 }
 
 #[tokio::test(flavor = "local")]
 async fn ak_c01_a_corrupt_frame_to_the_server_is_a_typed_error() {
-    corrupted(|proxy| drop(proxy.up.send_replace(Mode::SpoilFrame))).await;
+    corrupted(|proxy| proxy.requests(Mode::SpoilFrame)).await;
 }
 
 #[tokio::test(flavor = "local")]
@@ -89,11 +90,11 @@ async fn ak_c01_a_slow_reply_comes_late_and_whoever_gave_it_up_loses_nothing_els
     let proxy = Proxy::before(world.server.local_addr()).await;
     let session = connect(&proxy.url()).await.authenticate(&Credentials::api_key(ALICE));
     session.ready().await.unwrap();
-    proxy.down.send_replace(Mode::Hold);
+    proxy.replies(Mode::Hold);
     let (mut patient, mut given_up) = (session.who_am_i(), session.who_am_i());
     assert!((&mut patient).now_or_never().is_none() && (&mut given_up).now_or_never().is_none());
     drop(given_up);
-    proxy.down.send_replace(Mode::Pass);
+    proxy.replies(Mode::Pass);
     assert_eq!(patient.await.unwrap().subject, "alice");
     assert_eq!(session.who_am_i().await.unwrap().subject, "alice");
 }
@@ -110,7 +111,7 @@ async fn ak_c01_a_client_that_reconnects_answers_its_callers_next_call() {
         .unwrap();
     for spoil in [Mode::CutAfter(0), Mode::CutAfter(5)] {
         client.who_am_i().await.unwrap();
-        proxy.up.send_replace(spoil);
+        proxy.requests(spoil);
         assert_eq!(soon("the call is made again", client.who_am_i()).await.unwrap().subject, "alice");
     }
     assert_eq!(world.server.net_counters().accepted(), 3);
@@ -132,7 +133,7 @@ async fn ak_c02_a_stream_that_breaks_keeps_what_came_gives_one_error_and_is_clea
         let event = soon("an event", stream.next()).await.unwrap().unwrap();
         texts.extend(event.artifact_text().map(|text| text.into_owned()));
     }
-    proxy.down.send_replace(Mode::CutAfter(0));
+    proxy.replies(Mode::CutAfter(0));
     cue.says("three").await;
     let broken = soon("the error", stream.next()).await.unwrap();
     assert_eq!(broken.unwrap_err().kind(), FaultKind::Disconnected);
@@ -272,4 +273,51 @@ async fn the_stub_that_comes_with_an_error_is_broken_with_the_same_error() {
     assert_eq!((after.kind(), after.message()), (first.kind(), first.message()));
     let held = task.subscribe(Cursor::Snapshot, Collector::new());
     assert_eq!(held.ready().await.unwrap_err().kind(), FaultKind::TaskNotFound);
+}
+
+/// An agent that knows one extension and requires it.
+struct Extended;
+
+#[async_trait::async_trait]
+impl Agent for Extended {
+    fn card(&self) -> AgentCard {
+        let mut card = AgentCard::new("Extended", "Requires an extension.", "1.0");
+        card.capabilities.extensions.push(AgentExtension {
+            uri: Some(EXTENSION.to_owned()),
+            description: None,
+            required: true,
+            params: None,
+        });
+        card
+    }
+
+    async fn execute(&self, _: Turn, _: Updates) -> Result<(), AgentError> {
+        Ok(())
+    }
+}
+
+const EXTENSION: &str = "https://example.org/extension";
+
+#[tokio::test(flavor = "local")]
+async fn a_required_extension_must_be_asked_for_in_every_call_and_the_reply_names_it() {
+    let world = World::of(|builder| builder.agent(Extended)).await;
+    let plain = world.session(ALICE).await;
+    let fault = plain.send("hello").await.unwrap_err();
+    assert_eq!((fault.kind(), fault.kind().code()), (FaultKind::ExtensionSupportRequired, -32008));
+    let asking = plain.clone().with_parameters(speaking("A2A-Extensions", EXTENSION));
+    let sent = asking.send("hello").await.unwrap();
+    let SendMessageResponse::Task(task) = sent else { panic!("{sent:?}") };
+    let without = asking.task(&task.id).get(None).await.unwrap_err();
+    assert_eq!(without.kind(), FaultKind::ExtensionSupportRequired, "on a handle too");
+    let raw = Raw::connect(&world).await.session(ALICE);
+    let mut call = raw.task_request();
+    call.get().set_id(&*task.id);
+    let mut call = call.send().pipeline.get_task().get_request();
+    let mut pair = call.get().init_parameters(1).get(0);
+    pair.set_name("a2a-extensions");
+    pair.set_value(format!("https://example.org/other, {EXTENSION}"));
+    let reply = call.send().promise.await.unwrap();
+    let activated = reply.get().unwrap().get_parameters().unwrap();
+    assert_eq!(activated.get(0).get_name().unwrap(), "A2A-Extensions");
+    assert_eq!(activated.get(0).get_value().unwrap(), EXTENSION);
 }

@@ -1,5 +1,7 @@
 //! The integration tests: real sockets, through the public surface only.
 
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails, in its helpers too")]
+
 mod access;
 mod authority;
 mod capabilities;
@@ -14,6 +16,7 @@ mod peers;
 mod proxy;
 mod raw;
 mod rpc;
+mod scenarios;
 mod sends;
 mod sharing;
 mod streaming;
