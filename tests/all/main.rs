@@ -1,7 +1,5 @@
 //! The integration tests: real sockets, through the public surface only.
 
-#![expect(clippy::unwrap_used, reason = "a panic is how a test fails, in its helpers too")]
-
 mod access;
 mod authority;
 mod capabilities;
