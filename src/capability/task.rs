@@ -205,7 +205,10 @@ pub(super) async fn start(
     observer::run(context, async move {
         let begun = tokio::select! {
             biased;
-            cause = pass.ended() => Err(cause.fault()),
+            cause = pass.ended() => {
+                let _ = open.send(StartedTask::Failed(cause.fault()));
+                return observer::stop(pass, &cause, observer).await;
+            }
             begun = shared.service.begin(&caller, request, options.turn_timeout) => begun,
         };
         match begun {
