@@ -1,3 +1,7 @@
-//! The command line.
+//! The command line. Everything is in the library's `cli` module.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    a2a_webcap::cli::main()
+}

@@ -13,7 +13,7 @@ use crate::authority::{EndCause, StreamPass};
 use crate::engine::Feed;
 use crate::fault::{Fault, FaultKind};
 use crate::model::{EndReason, Message, StreamEnd};
-use crate::stream::{Progress, Sink, drive};
+use crate::stream::{Opening, Progress, Sink, drive};
 
 /// The client's own object, as a binding sees it.
 pub trait Observer: Sink + 'static {
@@ -53,7 +53,7 @@ pub(super) async fn follow(
     context: &Context,
     pass: StreamPass,
     mut detached: Detached,
-    mut feed: Feed,
+    (mut feed, opening): (Feed, Opening),
     mut observer: impl Observer,
 ) {
     let progress = Progress::after(feed.position());
@@ -62,7 +62,7 @@ pub(super) async fn follow(
         cause = pass.ended() => ended_by(&progress, &cause),
         () = detached.wait() => progress.end(EndReason::Detached, None),
         () = context.shutdown.stopping() => progress.end(EndReason::Detached, None),
-        end = drive(&mut feed, &mut observer, &progress) => end,
+        end = drive(&mut feed, &mut observer, &progress, opening) => end,
     };
     drop(feed);
     finish(pass, observer, end).await;

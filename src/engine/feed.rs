@@ -47,6 +47,8 @@ pub struct Feed {
     kind: FeedKind,
     /// The last event that was taken from memory or the store.
     cursor: u64,
+    /// The last event that the reader was given.
+    given: u64,
     source: Source,
     taken: VecDeque<Arc<Event>>,
     reading: Option<Reading>,
@@ -118,6 +120,7 @@ impl Feed {
             task,
             kind,
             cursor,
+            given: cursor,
             source,
             taken: VecDeque::new(),
             reading: None,
@@ -140,9 +143,9 @@ impl Feed {
         &self.task
     }
 
-    /// The number after which the feed goes on.
+    /// The number after which the feed goes on: that of the last event that it gave, or where it began.
     pub fn position(&self) -> u64 {
-        self.cursor
+        self.given
     }
 
     /// The snapshot that the feed begins with and the number of the last event in it; once.
@@ -173,6 +176,7 @@ impl Feed {
             self.look(None);
         }
         let event = self.taken.pop_front()?;
+        self.given = event.seq;
         if self.is_final(&event) {
             self.ended = true;
             self.taken = VecDeque::new();

@@ -57,7 +57,8 @@ fn ending(ended: Result<Result<(), AgentError>, Box<dyn Any + Send>>) -> Ending 
             let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
             let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
             tracing::error!(reason = text, "an agent panicked");
-            Ending::Failed(format!("the agent panicked: {text}"))
+            // What it says may hold anything: it is for the log.
+            Ending::Failed("the agent has a defect; it is in the server's log".to_owned())
         }
     }
 }

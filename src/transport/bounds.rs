@@ -30,6 +30,7 @@ use crate::fault::FaultKind;
 use crate::limits::WireLimits;
 
 /// What each side holds of the other.
+#[cfg_attr(test, derive(Clone))]
 #[derive(Debug)]
 pub(super) struct Ledger {
     bounds: Bounds,
@@ -49,15 +50,16 @@ pub(super) struct Ledger {
     embargoes: IdTable<()>,
 }
 
+#[cfg_attr(test, derive(Clone))]
 #[derive(Debug)]
 struct Bounds {
     exports: usize,
     imports: usize,
     questions: usize,
     abandoned: usize,
-    held_bytes: usize,
 }
 
+#[cfg_attr(test, derive(Clone))]
 #[derive(Debug, Default)]
 struct Answer {
     returned: bool,
@@ -69,6 +71,7 @@ struct Answer {
     exports: Vec<u32>,
 }
 
+#[cfg_attr(test, derive(Clone))]
 #[derive(Debug, Default)]
 struct Export {
     references: u32,
@@ -76,6 +79,7 @@ struct Export {
     reflects: bool,
 }
 
+#[cfg_attr(test, derive(Clone))]
 #[derive(Debug, Default)]
 struct Question {
     returned: bool,
@@ -83,6 +87,7 @@ struct Question {
     exports: Vec<u32>,
 }
 
+#[cfg_attr(test, derive(Clone))]
 #[derive(Debug)]
 struct Import {
     references: u32,
@@ -99,7 +104,7 @@ enum ImportKind {
 /// What is to be done with a received message, beside giving it to the RPC system.
 #[derive(Debug, PartialEq)]
 pub(super) enum Received {
-    /// A call: its bytes count until it is answered.
+    /// A call.
     Call,
     /// A return that releases these exports, once each.
     Releasing(Vec<u32>),
@@ -128,7 +133,6 @@ impl Ledger {
                 imports: limits.imports,
                 questions: limits.questions,
                 abandoned: limits.abandoned_calls,
-                held_bytes: limits.message_bytes.saturating_mul(HELD_MESSAGES),
             },
             answers: IdTable::default(),
             unanswered: 0,
@@ -156,19 +160,12 @@ impl Ledger {
 
 /// Messages of the peer.
 impl Ledger {
-    /// Enters a message before the RPC system sees it. `held` counts the bytes of the calls that are
-    /// still in use.
-    pub(super) fn received(&mut self, message: &Reader<Frame>, held: usize) -> Verdict<Received> {
+    /// Enters a message before the RPC system sees it.
+    pub(super) fn received(&mut self, message: &Reader<Frame>) -> Verdict<Received> {
         let bytes = message.get_segments().held();
         let root: message::Reader<'_> = message.get_root().map_err(malformed)?;
         match root.which() {
             Ok(message::Call(call)) => {
-                if held + bytes > self.bounds.held_bytes {
-                    let limit = self.bounds.held_bytes;
-                    return Err(overloaded(format!(
-                        "calls of {limit} bytes in all wait for answers: wait for answers first"
-                    )));
-                }
                 self.call_received(call.map_err(malformed)?)?;
                 return Ok(Received::Call);
             }
@@ -573,8 +570,6 @@ fn cut(mut text: String) -> String {
     text
 }
 
-/// Bytes that the peer's unanswered calls may hold, as a multiple of the longest message.
-const HELD_MESSAGES: usize = 4;
 /// Bytes of a message of an unknown kind.
 const UNIMPLEMENTED_BYTES: usize = 4 << 10;
 /// Pointers from an answer's root to a promised object.

@@ -10,8 +10,9 @@ use capnp::any_pointer;
 use capnp::capability::{
     Client, DispatchCallResult, FromClientHook, FromServer, Params, Promise, Results, Server,
 };
-use capnp::message::{Builder, HeapAllocator};
+use capnp::message::{Builder, Reader};
 use capnp::private::capability::ClientHook;
+use capnp::serialize::OwnedSegments;
 use capnp_rpc::rpc_capnp::message as rpc;
 use futures::{SinkExt, StreamExt};
 use tokio::io::DuplexStream;
@@ -46,6 +47,10 @@ pub(crate) enum Method {
     Stream,
     /// Data, streaming.
     Sink,
+    /// → what was kept last: an object of the caller's own, maybe.
+    Give,
+    /// Calls what was kept last, and does not wait for the answer.
+    Poke,
 }
 
 /// An object to be called.
@@ -92,7 +97,7 @@ impl Bench {
                 self.world.kept.borrow_mut().push(kept);
             }
             m if m == Method::Stream as u16 => {
-                let sink = self.world.kept.borrow().last().cloned().expect("something is kept");
+                let sink = self.kept()?;
                 for _ in 0..number(&params)? {
                     sink_call(&sink, 256).await?;
                 }
@@ -101,9 +106,21 @@ impl Bench {
                 let data: capnp::data::Reader<'_> = params.get()?.get_as()?;
                 self.world.sunk.set(self.world.sunk.get() + data.len());
             }
+            m if m == Method::Give as u16 => {
+                results.get().set_as_capability(self.kept()?.hook);
+            }
+            m if m == Method::Poke as u16 => {
+                let kept = self.kept()?;
+                tokio::task::spawn_local(async move { call(&kept, Method::Echo, b"poke").await });
+            }
             _ => return Err(capnp::Error::unimplemented("no such method".to_owned())),
         }
         Ok(())
+    }
+
+    fn kept(&self) -> capnp::Result<Client> {
+        let kept = self.world.kept.borrow().last().cloned();
+        kept.ok_or_else(|| capnp::Error::failed("nothing is kept".to_owned()))
     }
 }
 
@@ -115,7 +132,8 @@ impl Drop for Bench {
 
 fn number(params: &Params<any_pointer::Owned>) -> capnp::Result<u64> {
     let data: capnp::data::Reader<'_> = params.get()?.get_as()?;
-    Ok(u64::from_le_bytes(data.try_into().expect("eight bytes")))
+    let bytes = data.try_into().map_err(|_| capnp::Error::failed("eight bytes are a number".to_owned()))?;
+    Ok(u64::from_le_bytes(bytes))
 }
 
 struct BenchClient(Client);
@@ -255,16 +273,12 @@ impl RawPeer {
     }
 
     /// The next RPC message, or how the connection ended.
-    pub(crate) async fn receive(&mut self) -> Result<Builder<HeapAllocator>, (u16, String)> {
+    pub(crate) async fn receive(&mut self) -> Result<Reader<OwnedSegments>, (u16, String)> {
         loop {
             match self.0.next().await {
                 Some(Ok(Message::Binary(frame))) => {
                     let options = capnp::message::ReaderOptions::new();
-                    let message = capnp::serialize::read_message(&frame[..], options).expect("framed");
-                    let mut copy = Builder::new_default();
-                    copy.set_root_canonical(message.get_root::<rpc::Reader<'_>>().expect("a message"))
-                        .expect("a copy");
-                    return Ok(copy);
+                    return Ok(capnp::serialize::read_message(&frame[..], options).expect("framed"));
                 }
                 Some(Ok(Message::Close(Some(frame)))) => {
                     return Err((frame.code.into(), frame.reason.as_str().to_owned()));
@@ -282,7 +296,7 @@ impl RawPeer {
         loop {
             match self.receive().await {
                 Ok(message) => {
-                    let root: rpc::Reader<'_> = message.get_root_as_reader().expect("a root");
+                    let root: rpc::Reader<'_> = message.get_root().expect("a root");
                     if let Ok(rpc::Abort(exception)) = root.which() {
                         let text = exception.expect("an exception").get_reason().expect("a text");
                         abort = Some(text.to_string().expect("UTF-8"));

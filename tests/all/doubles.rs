@@ -64,6 +64,13 @@ impl Cue {
         self.updates.flush().await.expect("the turn is not over");
     }
 
+    /// Says a text, and waits for nothing.
+    pub(crate) fn says_at_once(&self, text: &str) {
+        use futures::FutureExt as _;
+        let said = self.updates.chunk("text", text, true, false).now_or_never();
+        said.expect("there is room").expect("the turn is not over");
+    }
+
     /// Says a text as a piece of the artifact `text`, and has that in the log.
     pub(crate) async fn says(&self, text: &str) {
         self.updates.chunk("text", text, true, false).await.expect("the turn is not over");

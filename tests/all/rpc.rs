@@ -145,7 +145,7 @@ async fn cw_05_cancel_of_a_finished_task_is_refused_and_writes_no_event() {
     let fault = session.cancel_task(&CancelTaskRequest::new(done.id.clone())).await.unwrap_err();
     assert_eq!((fault.kind(), fault.kind().code()), (FaultKind::TaskNotCancelable, -32002));
     assert_eq!(world.counts().events, written);
-    assert_eq!(session.get_task(&GetTaskRequest::new(done.id)).await.unwrap(), done);
+    assert_eq!(session.get_task(&GetTaskRequest::new(done.id.clone())).await.unwrap(), done);
 }
 
 #[tokio::test(flavor = "local")]

@@ -19,7 +19,7 @@ async fn ok_completes_an_error_fails_and_a_panic_fails_with_the_reason() {
     for (script, state, reason) in [
         (quiet, TaskState::Completed, None),
         (failing, TaskState::Failed, Some("no paper")),
-        (panicking, TaskState::Failed, Some("the agent panicked: out of ink")),
+        (panicking, TaskState::Failed, Some("the agent has a defect; it is in the server's log")),
     ] {
         for script in [script.clone(), script.replying()] {
             let world = world(script);
