@@ -112,8 +112,8 @@ impl<F: Frames> Driver<F> {
         }
     }
 
-    /// Tells the RPC system that it is over: calls fail with the reason, objects are let go, and where
-    /// the peer is still there, an `Abort` is queued. Then drops it, running methods included.
+    /// Tells the RPC system that it is over: calls fail with the reason and objects are let go. Then
+    /// drops it, running methods included, and queues the last words to the peer.
     fn disconnect(&mut self, cx: &mut Context<'_>) {
         let Some(mut rpc) = self.rpc.take() else { return };
         let ended = catch_unwind(AssertUnwindSafe(|| {
@@ -126,6 +126,7 @@ impl<F: Frames> Driver<F> {
         if let Err(panic) = ended {
             log_panic(&self.handle, &*panic);
         }
+        self.handle.say_why();
     }
 }
 

@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use super::bounds::{Ledger, Sent};
 use super::close::CloseReason;
 use super::frames::{Frames, Outbox};
-use super::message;
+use super::{message, vat};
 use crate::fault::{Fault, FaultKind};
 use crate::limits::WireLimits;
 
@@ -202,10 +202,10 @@ impl ConnectionHandle {
     pub(super) fn enqueue(&self, message: &Builder<HeapAllocator>) {
         let sent = self.ledger.borrow_mut().sent(message);
         match sent {
-            // A connection that ends has one thing left to say.
-            Ok(Sent::Abort) if !self.may_abort() => return,
+            // The last words are the driver's, with the reason that counts.
+            Ok(Sent::Abort) => return,
             Ok(Sent::Other) if self.is_ending() => return,
-            Ok(_) => {}
+            Ok(Sent::Other) => {}
             Err(reason) => return self.end(reason),
         }
         self.outgoing.borrow_mut().push(message::write(message));
@@ -217,13 +217,20 @@ impl ConnectionHandle {
         self.driver.wake();
     }
 
-    /// Whether the peer is still there to be told why, and does not know it already.
-    fn may_abort(&self) -> bool {
-        match &*self.ending.borrow() {
-            Some(CloseReason::Closed { code, .. }) => *code != super::close::code::NORMAL,
-            Some(CloseReason::Refused { .. } | CloseReason::Silent | CloseReason::Panicked) => true,
-            Some(_) => false,
-            None => true,
+    /// Queues the last words, if there is somebody left to hear them who does not know already.
+    pub(super) fn say_why(&self) {
+        let last = match &*self.ending.borrow() {
+            Some(CloseReason::Closed { code: super::close::code::NORMAL, .. }) => None,
+            Some(
+                reason @ (CloseReason::Closed { .. }
+                | CloseReason::Refused { .. }
+                | CloseReason::Silent
+                | CloseReason::Panicked),
+            ) => Some(vat::abort(&reason.exception())),
+            _ => None,
+        };
+        if let Some(frame) = last {
+            self.outgoing.borrow_mut().push(frame);
         }
     }
 
@@ -267,6 +274,14 @@ impl ConnectionHandle {
     pub(super) fn receive(&self, frame: Bytes) {
         self.incoming.borrow_mut().push_back(frame);
         self.receiver.wake();
+    }
+
+    /// Frames that come before those which wait.
+    pub(super) fn receive_next(&self, frames: impl DoubleEndedIterator<Item = Bytes>) {
+        let mut incoming = self.incoming.borrow_mut();
+        for frame in frames.rev() {
+            incoming.push_front(frame);
+        }
     }
 
     /// The next message for the RPC system; `None` after the end.

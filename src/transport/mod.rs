@@ -18,8 +18,13 @@ mod driver;
 mod flow;
 mod frames;
 mod handle;
+mod ids;
 mod message;
 mod quiet;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 mod vat;
 #[cfg(not(target_arch = "wasm32"))]
 mod websocket;

@@ -1,8 +1,8 @@
 //! Our `VatNetwork`: one frame is one message. Every message passes the ledger, in both directions.
 
-use std::cell::Cell;
 use std::rc::Rc;
 
+use bytes::Bytes;
 use capnp::any_pointer;
 use capnp::capability::Promise;
 use capnp::message::{Builder, HeapAllocator, Reader};
@@ -14,7 +14,7 @@ use super::bounds::Received;
 use super::close::{CloseReason, code};
 use super::flow;
 use super::handle::ConnectionHandle;
-use super::message::Frame;
+use super::message::{self, Frame};
 
 /// A network of two: this side and the peer.
 pub(super) struct Vat {
@@ -89,15 +89,10 @@ impl capnp_rpc::Connection<Side> for Connection {
     }
 
     fn shutdown(&mut self, result: capnp::Result<()>) -> Promise<(), capnp::Error> {
-        if !self.handle.is_ending() {
-            let reason = match result {
-                Ok(()) => CloseReason::Closed { code: code::NORMAL, reason: "".into() },
-                Err(error) => CloseReason::violation(error.extra),
-            };
-            let error = reason.exception();
-            self.handle.end(reason);
-            abort(&self.handle, &error);
-        }
+        self.handle.end(match result {
+            Ok(()) => CloseReason::Closed { code: code::NORMAL, reason: "".into() },
+            Err(error) => CloseReason::violation(error.extra),
+        });
         Promise::ok(())
     }
 }
@@ -108,19 +103,25 @@ fn admit(
     frame: &[u8],
 ) -> Result<Box<dyn capnp_rpc::IncomingMessage>, CloseReason> {
     let message = Frame::read(frame, handle.limits())?;
-    let held = handle.held();
-    held.set(held.get() + message.get_segments().held());
-    let incoming = Incoming { message, handle: handle.clone() };
-    let received = handle.ledger().borrow_mut().received(&incoming.message, held.get())?;
-    if let Received::Abort(text) = received {
-        // The message still goes on: calls in flight fail with the peer's own words.
-        handle.end(CloseReason::PeerAborted(text));
-    }
-    Ok(Box::new(incoming))
+    let received = handle.ledger().borrow_mut().received(&message, handle.held().get())?;
+    let held = match received {
+        Received::Call => Some(Held::new(handle, message.get_segments().held())),
+        Received::Releasing(exports) => {
+            handle.receive_next(exports.into_iter().map(release));
+            None
+        }
+        Received::Abort(text) => {
+            // The message still goes on: calls in flight fail with the peer's own words.
+            handle.end(CloseReason::PeerAborted(text));
+            None
+        }
+        Received::Other => None,
+    };
+    Ok(Box::new(Incoming { message, _held: held }))
 }
 
-/// Queues an `Abort` that says why.
-fn abort(handle: &ConnectionHandle, error: &capnp::Error) {
+/// The last words to the peer, as a frame.
+pub(super) fn abort(error: &capnp::Error) -> Bytes {
     let mut message = Builder::new(HeapAllocator::new().first_segment_words(FIRST_SEGMENT_WORDS));
     let mut exception = message.init_root::<rpc_message::Builder<'_>>().init_abort();
     exception.set_reason(&error.extra);
@@ -130,12 +131,21 @@ fn abort(handle: &ConnectionHandle, error: &capnp::Error) {
         capnp::ErrorKind::Unimplemented => exception::Type::Unimplemented,
         _ => exception::Type::Failed,
     });
-    handle.enqueue(&message);
+    message::write(&message)
+}
+
+/// A release of one reference to an export, as the peer would have sent it.
+fn release(export: u32) -> Bytes {
+    let mut message = Builder::new(HeapAllocator::new().first_segment_words(RELEASE_WORDS));
+    let mut release = message.init_root::<rpc_message::Builder<'_>>().init_release();
+    release.set_id(export);
+    release.set_reference_count(1);
+    message::write(&message)
 }
 
 struct Incoming {
     message: Reader<Frame>,
-    handle: Rc<ConnectionHandle>,
+    _held: Option<Held>,
 }
 
 impl capnp_rpc::IncomingMessage for Incoming {
@@ -144,10 +154,22 @@ impl capnp_rpc::IncomingMessage for Incoming {
     }
 }
 
-impl Drop for Incoming {
+/// The bytes of a call, for as long as it is in use.
+struct Held {
+    handle: Rc<ConnectionHandle>,
+    bytes: usize,
+}
+
+impl Held {
+    fn new(handle: &Rc<ConnectionHandle>, bytes: usize) -> Self {
+        handle.held().update(|held| held + bytes);
+        Self { handle: handle.clone(), bytes }
+    }
+}
+
+impl Drop for Held {
     fn drop(&mut self) {
-        let held: &Cell<usize> = self.handle.held();
-        held.set(held.get().saturating_sub(self.message.get_segments().held()));
+        self.handle.held().update(|held| held - self.bytes);
     }
 }
 
@@ -181,3 +203,5 @@ impl capnp_rpc::OutgoingMessage for Outgoing {
 
 /// The RPC system asks for 8 KiB, zeroed, for each call; most calls need a few hundred bytes.
 const FIRST_SEGMENT_WORDS: u32 = 128;
+/// A `Release` message.
+const RELEASE_WORDS: u32 = 8;
