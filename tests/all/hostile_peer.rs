@@ -11,7 +11,7 @@ use capnp::any_pointer;
 use capnp::message::{Builder, HeapAllocator, Reader, ReaderOptions};
 use capnp::serialize::OwnedSegments;
 use capnp::traits::{HasTypeId, ImbueMut as _};
-use capnp_rpc::rpc_capnp::{call, cap_descriptor, message, message_target, payload, return_};
+use capnp_rpc::rpc_capnp::{call, cap_descriptor, message, message_target, payload, resolve, return_};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -29,6 +29,8 @@ pub(crate) struct Peer {
     stream: TcpStream,
     read: Vec<u8>,
     next_question: u32,
+    /// The text of the server's `Abort`, once it came.
+    abort: Option<String>,
     /// Whether it answers pings, as every honest peer does.
     pub(crate) answers_pings: bool,
 }
@@ -117,7 +119,7 @@ impl Peer {
     pub(crate) async fn dial(server: SocketAddr) -> Self {
         let stream = TcpStream::connect(server).await.expect("the server accepts");
         stream.set_nodelay(true).expect("an option that every socket has");
-        Self { stream, read: Vec::new(), next_question: 0, answers_pings: true }
+        Self { stream, read: Vec::new(), next_question: 0, abort: None, answers_pings: true }
     }
 
     /// The head of an HTTP answer; empty or cut off at the end of the line.
@@ -241,20 +243,49 @@ impl Peer {
         .await;
     }
 
-    /// The next RPC message, or how the connection ended. Pings are answered on the way.
+    /// Gives one reference to an object back.
+    pub(crate) async fn release(&mut self, id: u32) {
+        self.send(|message| {
+            let mut release = message.init_release();
+            release.set_id(id);
+            release.set_reference_count(1);
+        })
+        .await;
+    }
+
+    /// The next RPC message, or how the connection ended. Pings are answered on the way, and objects that
+    /// promises resolve to are given back.
     pub(crate) async fn receive(&mut self) -> Result<Rpc, Ended> {
         loop {
-            let Some((opcode, payload)) = self.next_frame().await else { return Err(Ended::default()) };
+            let Some((opcode, payload)) = self.next_frame().await else {
+                return Err(Ended { abort: self.abort.take(), ..Ended::default() });
+            };
             match opcode {
                 BINARY => {
                     let message =
                         capnp::serialize::read_message(&payload[..], ReaderOptions::new()).expect("framed");
-                    return Ok(Rpc(message));
+                    let message = Rpc(message);
+                    match message.root().which() {
+                        Ok(message::Abort(exception)) => {
+                            let text = exception.and_then(|it| it.get_reason()).expect("a text");
+                            self.abort = Some(text.to_string().expect("UTF-8"));
+                        }
+                        Ok(message::Resolve(Ok(resolve))) => {
+                            if let Ok(resolve::Cap(Ok(descriptor))) = resolve.which()
+                                && let Ok(
+                                    cap_descriptor::SenderHosted(id) | cap_descriptor::SenderPromise(id),
+                                ) = descriptor.which()
+                            {
+                                self.release(id).await;
+                            }
+                        }
+                        _ => return Ok(message),
+                    }
                 }
                 CLOSE => {
                     let code = payload.get(..2).map_or(1005, |code| u16::from_be_bytes([code[0], code[1]]));
                     let reason = String::from_utf8_lossy(payload.get(2..).unwrap_or_default()).into_owned();
-                    return Err(Ended { abort: None, code, reason });
+                    return Err(Ended { abort: self.abort.take(), code, reason });
                 }
                 PING if self.answers_pings => {
                     let pong = frame(PONG | FIN, &payload);
@@ -277,21 +308,14 @@ impl Peer {
 
     /// Reads on until the connection ends.
     pub(crate) async fn ended(&mut self) -> Ended {
-        let mut abort = None;
-        soon("the end of the connection", async {
+        let ended = async {
             loop {
-                match self.receive().await {
-                    Ok(message) => {
-                        if let Ok(message::Abort(exception)) = message.root().which() {
-                            let text = exception.and_then(|it| it.get_reason()).expect("a text");
-                            abort = Some(text.to_string().expect("UTF-8"));
-                        }
-                    }
-                    Err(ended) => return Ended { abort: abort.take(), ..ended },
+                if let Err(ended) = self.receive().await {
+                    return ended;
                 }
             }
-        })
-        .await
+        };
+        soon("the end of the connection", ended).await
     }
 
     /// Whether nothing but silence comes for this long.
