@@ -1,5 +1,7 @@
 //! The integration tests: real sockets, through the public surface only.
 
+mod fuzz;
+mod fuzz_script;
 mod hostile_bench;
 mod hostile_frames;
 mod hostile_http;
