@@ -1,6 +1,7 @@
 //! One connection's worth of RPC messages from a seed: mostly what an honest peer could say, with lies
 //! strewn in. The script learns from what the server says, so that it gets far.
 
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use a2a_webcap::model::{GetTaskRequest, SendMessageRequest, SubscribeToTaskRequest};
@@ -63,13 +64,15 @@ pub(crate) struct Script {
     dice: Dice,
     peer: Peer,
     /// How often, of a hundred times, it lies.
-    lies: usize,
+    pub(crate) lies: usize,
     next_question: u32,
     next_export: u32,
     /// Our calls that are not finished.
     questions: Vec<u32>,
-    /// Of these, those that are answered.
-    answered: Vec<u32>,
+    /// What the answers brought, as long as they are not finished.
+    brought: HashMap<u32, Vec<u32>>,
+    /// Calls that were finished before their answer came, and will release what it brings.
+    forsworn: HashSet<u32>,
     /// Objects of the server, with the references that we hold.
     imports: Vec<(u32, u32)>,
     /// Our own objects that the server has heard of.
@@ -87,7 +90,7 @@ pub(crate) struct Script {
 impl Script {
     pub(crate) fn new(seed: u64, peer: Peer) -> Self {
         let mut dice = Dice::new(seed);
-        let lies = [0, 0, 3, 10, 50][dice.under(5)];
+        let lies = [0, 0, 0, 0, 1, 1, 3, 10, 30][dice.under(9)];
         Self {
             dice,
             peer,
@@ -95,7 +98,8 @@ impl Script {
             next_question: 0,
             next_export: 0,
             questions: Vec::new(),
-            answered: Vec::new(),
+            brought: HashMap::new(),
+            forsworn: HashSet::new(),
             imports: Vec::new(),
             exports: Vec::new(),
             promises: Vec::new(),
@@ -111,7 +115,7 @@ impl Script {
         if self.dice.percent(90) {
             self.authenticate().await;
         }
-        for _ in 0..5 + self.dice.under(30) {
+        for _ in 0..10 + self.dice.under(70) {
             self.step().await;
             if self.dice.percent(25)
                 && let Some(ended) = self.listen().await
@@ -161,23 +165,28 @@ impl Script {
     }
 
     fn learn(&mut self, message: &Rpc) {
-        let table = match message.root().which() {
+        match message.root().which() {
             Ok(message::Return(Ok(ret))) => {
-                self.answered.push(ret.get_answer_id());
-                match ret.which() {
-                    Ok(return_::Results(Ok(results))) => results.get_cap_table().ok(),
-                    _ => None,
+                let id = ret.get_answer_id();
+                if let Ok(return_::Results(Ok(results))) = ret.which()
+                    && !self.forsworn.remove(&id)
+                {
+                    let brought = self.import_all(results.get_cap_table());
+                    if self.questions.contains(&id) {
+                        self.brought.insert(id, brought);
+                    }
                 }
             }
             Ok(message::Call(Ok(call))) => {
                 self.calls.push(call.get_question_id());
-                call.get_params().ok().and_then(|params| params.get_cap_table().ok())
+                if let Ok(params) = call.get_params() {
+                    self.import_all(params.get_cap_table());
+                }
             }
             Ok(message::Resolve(Ok(resolve))) => {
                 if let Ok(resolve::Cap(Ok(descriptor))) = resolve.which() {
                     self.import(descriptor);
                 }
-                None
             }
             Ok(message::Disembargo(Ok(disembargo))) => {
                 if let Ok(disembargo::context::SenderLoopback(id)) = disembargo.get_context().which()
@@ -186,26 +195,37 @@ impl Script {
                 {
                     self.embargoes.push((id, export));
                 }
-                None
             }
-            Ok(message::Release(Ok(release))) => {
-                self.exports.retain(|id| *id != release.get_id());
-                None
-            }
-            _ => None,
-        };
-        for descriptor in table.into_iter().flatten() {
-            self.import(descriptor);
+            Ok(message::Release(Ok(release))) => self.exports.retain(|id| *id != release.get_id()),
+            _ => {}
         }
     }
 
-    fn import(&mut self, descriptor: cap_descriptor::Reader<'_>) {
-        if let Ok(cap_descriptor::SenderHosted(id) | cap_descriptor::SenderPromise(id)) = descriptor.which() {
-            match self.imports.iter_mut().find(|(held, _)| *held == id) {
-                Some((_, references)) => *references += 1,
-                None => self.imports.push((id, 1)),
-            }
+    fn import_all(
+        &mut self,
+        table: capnp::Result<capnp::struct_list::Reader<'_, cap_descriptor::Owned>>,
+    ) -> Vec<u32> {
+        table.into_iter().flatten().filter_map(|descriptor| self.import(descriptor)).collect()
+    }
+
+    fn import(&mut self, descriptor: cap_descriptor::Reader<'_>) -> Option<u32> {
+        let (Ok(cap_descriptor::SenderHosted(id)) | Ok(cap_descriptor::SenderPromise(id))) =
+            descriptor.which()
+        else {
+            return None;
+        };
+        match self.imports.iter_mut().find(|(held, _)| *held == id) {
+            Some((_, references)) => *references += 1,
+            None => self.imports.push((id, 1)),
         }
+        Some(id)
+    }
+
+    fn give_back(&mut self, id: u32, count: u32) {
+        if let Some((_, references)) = self.imports.iter_mut().find(|(held, _)| *held == id) {
+            *references = references.saturating_sub(count);
+        }
+        self.imports.retain(|(_, references)| *references > 0);
     }
 }
 
@@ -281,17 +301,24 @@ impl Script {
     }
 
     async fn finish(&mut self) {
-        let id = if self.lie() || self.questions.len() < 3 {
-            if self.lies == 0 {
-                return;
-            }
+        let release = self.dice.percent(50);
+        let id = if self.lie() {
             self.dice.id()
         } else {
             // The first two are what everything is asked of.
+            if self.questions.len() < 3 {
+                return;
+            }
             let index = 2 + self.dice.under(self.questions.len() - 2);
-            self.questions.swap_remove(index)
+            let id = self.questions.swap_remove(index);
+            match self.brought.remove(&id) {
+                Some(brought) if release => brought.into_iter().for_each(|id| self.give_back(id, 1)),
+                Some(_) => {}
+                None if release => drop(self.forsworn.insert(id)),
+                None => {}
+            }
+            id
         };
-        let release = self.dice.percent(50);
         self.say(format!("finish {id} {release}"), |message| {
             let mut finish = message.init_finish();
             finish.set_question_id(id);
@@ -304,13 +331,17 @@ impl Script {
         let (id, count) = if self.lie() {
             (self.dice.id(), self.dice.id())
         } else {
-            let index = self.dice.under(self.imports.len());
-            let Some((id, references)) = self.imports.get_mut(index) else { return };
-            let count = 1 + u32::try_from(self.dice.under(*references as usize)).expect("fewer");
-            *references -= count;
-            let released = (*id, count);
-            self.imports.retain(|(_, references)| *references > 0);
-            released
+            // What an open answer brought goes with its finish.
+            let lent = |id: u32| self.brought.values().flatten().filter(|lent| **lent == id).count();
+            let free = self.imports.iter().filter_map(|(id, references)| {
+                let free = (*references as usize).saturating_sub(lent(*id));
+                (free > 0).then_some((*id, free))
+            });
+            let free: Vec<(u32, usize)> = free.collect();
+            let Some((id, free)) = self.dice.pick(&free).copied() else { return };
+            let count = 1 + u32::try_from(self.dice.under(free)).expect("fewer");
+            self.give_back(id, count);
+            (id, count)
         };
         self.say(format!("release {id} × {count}"), |message| {
             let mut release = message.init_release();
@@ -364,7 +395,7 @@ impl Script {
             self.promises.swap_remove(index)
         };
         let cap = if self.lie() && self.dice.percent(30) { Cap::MyPromise(id) } else { self.cap() };
-        let broken = self.dice.percent(20) || matches!(cap, Cap::None) && self.lies == 0;
+        let broken = self.dice.percent(20) || matches!(cap, Cap::None) && !self.lie();
         self.say(format!("resolve {id} {cap:?} broken {broken}"), |message| {
             let mut resolve = message.init_resolve();
             resolve.set_promise_id(id);
@@ -378,8 +409,8 @@ impl Script {
     }
 
     async fn disembargo(&mut self) {
-        let honest = !self.lie();
-        if honest && let Some((id, export)) = self.embargoes.pop() {
+        let lie = self.lie();
+        if !lie && let Some((id, export)) = self.embargoes.pop() {
             return self
                 .say(format!("disembargo {id} lifted"), |message| {
                     let mut disembargo = message.init_disembargo();
@@ -389,7 +420,7 @@ impl Script {
                 })
                 .await;
         }
-        if self.lies == 0 {
+        if !lie {
             return;
         }
         let (target, id, kind) = (self.target(), self.dice.id(), self.dice.under(8));
