@@ -25,7 +25,8 @@ pub(crate) struct Dice(u64);
 
 impl Dice {
     pub(crate) fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+        // Mixed once, or the numbers of one seed would be those of the seed before, one step on.
+        Self(Self(seed).next())
     }
 
     pub(crate) fn next(&mut self) -> u64 {
