@@ -120,28 +120,28 @@ impl Turn {
 
 /// Messages that clients send into a running turn.
 #[derive(Debug)]
-pub struct Inbox(mpsc::Receiver<Arc<Message>>);
+pub struct Inbox(Option<mpsc::Receiver<Arc<Message>>>);
 
 impl Inbox {
     /// An inbox, and where to put messages in: at most `bound` wait at once.
     pub fn bounded(bound: usize) -> (mpsc::Sender<Arc<Message>>, Self) {
         let (sender, receiver) = mpsc::channel(bound.max(1));
-        (sender, Self(receiver))
+        (sender, Self(Some(receiver)))
     }
 
     /// An inbox that stays empty.
     pub fn closed() -> Self {
-        Self::bounded(1).1
+        Self(None)
     }
 
     /// The next message; waits for it. None when no further one can come.
     pub async fn next(&mut self) -> Option<Arc<Message>> {
-        self.0.recv().await
+        self.0.as_mut()?.recv().await
     }
 
     /// A message that is there already.
     pub fn try_next(&mut self) -> Option<Arc<Message>> {
-        self.0.try_recv().ok()
+        self.0.as_mut()?.try_recv().ok()
     }
 }
 
@@ -272,6 +272,17 @@ pub enum Output {
     Artifact(Chunk),
     /// A message instead of a task.
     Reply(Message),
+}
+
+impl Output {
+    /// About how many bytes it holds, for bounds.
+    pub fn approximate_size(&self) -> usize {
+        match self {
+            Self::Status { status, .. } => status.message.as_ref().map_or(0, Message::approximate_size),
+            Self::Artifact(chunk) => chunk.artifact.approximate_size(),
+            Self::Reply(message) => message.approximate_size(),
+        }
+    }
 }
 
 /// An artifact, or a piece of one.

@@ -12,6 +12,8 @@ pub mod authority;
 pub mod bindings;
 #[cfg(feature = "server")]
 pub mod capability;
+#[cfg(feature = "cli")]
+pub mod cli;
 #[cfg(feature = "client")]
 pub mod client;
 pub mod clock;

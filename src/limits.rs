@@ -106,6 +106,8 @@ pub struct EngineLimits {
     pub idempotency: Duration,
     /// Finished tasks that the memory store keeps; the oldest go first.
     pub memory_finished_tasks: usize,
+    /// Bytes of one update of an agent; a larger one fails its turn.
+    pub update_bytes: usize,
     /// Parts of one message or artifact.
     pub parts: usize,
     /// Bytes of one id, name, URL or media type that a client gives.
@@ -163,6 +165,7 @@ impl Default for EngineLimits {
             inbox: 16,
             idempotency: Duration::from_secs(24 * 3_600),
             memory_finished_tasks: 100_000,
+            update_bytes: 12 << 20,
             parts: 100,
             name_bytes: 512,
             grants_per_principal: 4_096,

@@ -8,6 +8,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use crate::engine::Feed;
+use crate::engine::fold::Fold;
 use crate::fault::{Fault, FaultKind};
 use crate::model::{EndReason, Event, StreamEnd, Task};
 
@@ -75,6 +76,7 @@ async fn run(feed: &mut Feed, sink: &mut impl Sink, progress: &Progress) -> Resu
         progress.0.set(seq);
         sink.snapshot(&task, seq).await.map_err(Stop::Observer)?;
     }
+    let mut opening = sink.takes_snapshot() && feed.is_at_opening();
     let mut batch = Vec::with_capacity(1);
     loop {
         sink.ready().await;
@@ -83,8 +85,14 @@ async fn run(feed: &mut Feed, sink: &mut impl Sink, progress: &Progress) -> Resu
         let Some(last) = batch.last() else {
             return Ok(EndReason::Completed);
         };
-        progress.0.set(last.seq);
-        let state = last.state();
+        let (last, state) = (last.seq, last.state());
+        if std::mem::take(&mut opening) {
+            let opened = batch.first().and_then(|event| Fold::open(event));
+            let task = opened.ok_or_else(|| Stop::Feed(Fault::internal("a log begins without a task")))?;
+            sink.snapshot(task.task(), 0).await.map_err(Stop::Observer)?;
+            sink.ready().await;
+        }
+        progress.0.set(last);
         sink.events(&batch, is_final).await.map_err(Stop::Observer)?;
         if is_final {
             let interrupted = state.is_some_and(|state| state.is_interrupted());

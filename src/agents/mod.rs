@@ -23,15 +23,4 @@ pub fn by_name(name: &str) -> Option<Arc<dyn Agent>> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_name_has_its_agent_and_a_card_with_skills() {
-        for name in NAMES {
-            let card = by_name(name).unwrap().card();
-            assert!(!card.skills.is_empty(), "{name}");
-        }
-        assert!(by_name("nobody").is_none());
-    }
-}
+mod tests;

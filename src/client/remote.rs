@@ -91,8 +91,6 @@ pub(super) fn gone() -> Fault {
 
 #[cfg(test)]
 mod tests {
-    use std::cell::Cell;
-
     use super::*;
 
     #[tokio::test]
@@ -106,7 +104,11 @@ mod tests {
                 let (alive, mut dropped) = oneshot::channel();
                 let remote = Remote::house(Rc::new(Object { _alive: alive }));
                 let (go, wait) = oneshot::channel::<()>();
-                let answer = remote.ask(|_| async move { wait.await.map_err(|_| gone()) });
+                let answer = remote.ask(|object| async move {
+                    let waited = wait.await.map_err(|_| gone());
+                    drop(object);
+                    waited
+                });
                 drop(remote);
                 tokio::task::yield_now().await;
                 assert!(dropped.try_recv().unwrap_err() == oneshot::error::TryRecvError::Empty, "a job runs");

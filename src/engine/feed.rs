@@ -47,6 +47,8 @@ pub struct Feed {
     kind: FeedKind,
     /// The last event that was taken from memory or the store.
     cursor: u64,
+    /// The last event that the reader was given.
+    given: u64,
     source: Source,
     taken: VecDeque<Arc<Event>>,
     reading: Option<Reading>,
@@ -118,6 +120,7 @@ impl Feed {
             task,
             kind,
             cursor,
+            given: cursor,
             source,
             taken: VecDeque::new(),
             reading: None,
@@ -140,9 +143,14 @@ impl Feed {
         &self.task
     }
 
-    /// The number after which the feed goes on.
+    /// The number after which the feed goes on: that of the last event that it gave, or where it began.
     pub fn position(&self) -> u64 {
-        self.cursor
+        self.given
+    }
+
+    /// Whether this is the stream of a send that opened its task, and nothing was taken from it yet.
+    pub fn is_at_opening(&self) -> bool {
+        self.kind == FeedKind::Send && self.position() == 0
     }
 
     /// The snapshot that the feed begins with and the number of the last event in it; once.
@@ -173,6 +181,7 @@ impl Feed {
             self.look(None);
         }
         let event = self.taken.pop_front()?;
+        self.given = event.seq;
         if self.is_final(&event) {
             self.ended = true;
             self.taken = VecDeque::new();
@@ -226,9 +235,10 @@ impl Feed {
         if !self.ready().await? {
             return Ok(false);
         }
-        for _ in 0..most.max(1) {
-            let Some(event) = self.try_next() else { break };
-            batch.push(event);
+        batch.extend(self.try_next());
+        // Only what was taken together: so a batch keeps to the bytes of `BATCH`, but for its last event.
+        while batch.len() < most && !self.taken.is_empty() {
+            batch.extend(self.try_next());
         }
         Ok(self.ended)
     }

@@ -318,6 +318,9 @@ impl Engine {
             }
         }
         self.writer.close();
+        while !self.writer.has_ended() {
+            tokio::time::sleep(STOP_POLL).await;
+        }
     }
 
     fn hosted(&self, name: &str) -> Result<&HostedAgent, Fault> {

@@ -32,7 +32,11 @@ pub(super) async fn run(launch: Box<Launch>) {
     let mut polled = Polled { turn: Arc::clone(&turn), agent };
     tokio::select! {
         biased;
-        ended = &mut polled => return turn.finish(ending(ended)),
+        // An agent that returns because it was told to has not completed anything.
+        ended = &mut polled => return turn.finish(match turn.cancellation.is_cancelled() {
+            true => Ending::Abandoned,
+            false => ending(ended),
+        }),
         () = turn.cancellation.cancelled() => {}
         () = tokio::time::sleep(timeout) => {
             turn.finish(Ending::Failed(format!("the turn exceeded its deadline of {timeout:?}")));
@@ -53,7 +57,8 @@ fn ending(ended: Result<Result<(), AgentError>, Box<dyn Any + Send>>) -> Ending 
             let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
             let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
             tracing::error!(reason = text, "an agent panicked");
-            Ending::Failed(format!("the agent panicked: {text}"))
+            // What it says may hold anything: it is for the log.
+            Ending::Failed("the agent has a defect; it is in the server's log".to_owned())
         }
     }
 }

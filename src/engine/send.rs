@@ -160,6 +160,10 @@ impl Engine {
     async fn plan(&self, submission: &Submission) -> Result<Plan, Fault> {
         let message = &submission.request.message;
         let owner = &submission.scope.owner.key;
+        if !self.store.has_room() {
+            let message = "the server has no room for more work; try again later";
+            return Err(Fault::new(FaultKind::Overloaded, message));
+        }
         let Some(task_id) = &message.task_id else {
             return Ok(Plan::Open { permit: self.admission.admit(owner)? });
         };
@@ -232,14 +236,10 @@ impl Engine {
         let message = Arc::new(message);
         let number = self.next_turn.fetch_add(1, Ordering::Relaxed);
         let turn = Arc::new(RunningTurn::new(number, Arc::clone(&self.writer)));
-        let (inbox_sender, inbox) = Inbox::bounded(self.limits.inbox);
-        let current = CurrentTurn {
-            number,
-            cancellation: turn.cancellation.clone(),
-            inbox: agent.reads_inbox.then_some(inbox_sender),
-        };
+        let (inbox_sender, inbox) = agent.reads_inbox.then(|| Inbox::bounded(self.limits.inbox)).unzip();
+        let current = CurrentTurn { number, cancellation: turn.cancellation.clone(), inbox: inbox_sender };
         let view = Turn {
-            inbox,
+            inbox: inbox.unwrap_or_else(Inbox::closed),
             cancellation: turn.cancellation.clone(),
             subject: submission.subject,
             parameters: submission.parameters,

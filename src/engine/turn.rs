@@ -12,9 +12,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::thread;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::counters;
@@ -27,6 +29,8 @@ use crate::model::Message;
 
 /// Updates that are collected at most before they are handed to the writer.
 const HANDED_OVER: usize = 64;
+/// How long the first of them waits at most while the agent makes more.
+const LONGEST_WAIT: Duration = Duration::from_millis(2);
 
 thread_local! {
     /// The number of the turn whose agent this thread polls; 0 for none.
@@ -51,6 +55,8 @@ pub(super) struct RunningTurn {
 #[derive(Debug)]
 struct Collected {
     outputs: Vec<Output>,
+    /// When the first of them came.
+    since: Instant,
     task: TurnTask,
     refused: Option<String>,
 }
@@ -69,7 +75,8 @@ pub(super) enum TurnTask {
 impl RunningTurn {
     pub(super) fn new(number: u64, writer: Arc<Writer>) -> Self {
         let updates_ahead = writer.limits().updates_ahead.max(1);
-        let collected = Collected { outputs: Vec::new(), task: TurnTask::Closed, refused: None };
+        let collected =
+            Collected { outputs: Vec::new(), since: Instant::now(), task: TurnTask::Closed, refused: None };
         Self {
             number,
             cancellation: CancellationToken::new(),
@@ -222,11 +229,22 @@ impl UpdateSink for TurnSink {
             }
             return Err(error);
         }
+        let (bytes, most) = (output.approximate_size(), turn.writer.limits().update_bytes);
+        if bytes > most {
+            let why =
+                format!("it has about {bytes} bytes, and at most {most} are allowed: send it in chunks");
+            return Err(UpdateError::Refused(why));
+        }
+        let now = Instant::now();
+        if collected.outputs.is_empty() {
+            collected.since = now;
+        }
         collected.outputs.push(output);
+        let waits_long = now.duration_since(collected.since) >= LONGEST_WAIT;
         let ahead = turn.uncommitted.fetch_add(1, Ordering::AcqRel) + 1;
         let waits = collected.outputs.len();
         drop(collected);
-        if waits >= HANDED_OVER || ahead > turn.updates_ahead || !turn.is_polled_here() {
+        if waits >= HANDED_OVER || waits_long || ahead > turn.updates_ahead || !turn.is_polled_here() {
             turn.hand_over();
         }
         let is_full = turn.uncommitted.load(Ordering::Acquire) > turn.updates_ahead;

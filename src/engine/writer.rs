@@ -87,6 +87,8 @@ pub(super) struct Writer {
     /// Held by whoever drains.
     draining: Mutex<Scratch>,
     failed: AtomicBool,
+    /// The thread that drains, if there is one, has ended.
+    ended: AtomicBool,
 }
 
 impl Writer {
@@ -109,6 +111,7 @@ impl Writer {
             arrived: Condvar::new(),
             draining: Mutex::default(),
             failed: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
         }
     }
 
@@ -161,6 +164,11 @@ impl Writer {
         self.arrived.notify_all();
     }
 
+    /// Whether everything that was queued before [`close`](Self::close) is written.
+    pub(super) fn has_ended(&self) -> bool {
+        self.inline || self.ended.load(Ordering::Acquire)
+    }
+
     /// Whether the store has failed. Nothing can be written any more.
     pub(super) fn has_failed(&self) -> bool {
         self.failed.load(Ordering::Acquire)
@@ -184,7 +192,7 @@ impl Writer {
             let is_over = queue.works.is_empty();
             drop(queue);
             if is_over {
-                return;
+                return self.ended.store(true, Ordering::Release);
             }
             while self.drain(&mut scratch) {}
         }

@@ -1,7 +1,8 @@
 //! Reading A2A JSON that somebody else wrote.
 //!
-//! The caller bounds the bytes; nesting is bounded here (`serde_json` stops at 128 levels), and so is
-//! what an error repeats of its input.
+//! The caller bounds the bytes; nesting is bounded here, well below the 128 levels at which `serde_json`
+//! stops, so that what was accepted can still be read when it is wrapped in a task or a reply. Bounded is
+//! also what an error repeats of its input.
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -13,12 +14,22 @@ use crate::fault::{Fault, FaultKind};
 /// The most bytes of input that an error repeats, in its path and in its description.
 const MAX_QUOTED: usize = 512;
 
+/// Levels of one free-form value: metadata, or the data of a part.
+pub const MAX_VALUE_DEPTH: usize = 64;
+
+/// Levels of a whole document, free-form values included.
+pub const MAX_DOCUMENT_DEPTH: usize = 80;
+
 /// Reads one JSON document, with nothing after it.
 ///
 /// # Errors
 /// [`FaultKind::ParseError`] if the bytes are not JSON, else [`FaultKind::InvalidParams`] with a
 /// violation that names the field by its path in JSON names, such as `message.parts[0]`.
 pub fn from_slice<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Fault> {
+    if depth(bytes) > MAX_DOCUMENT_DEPTH {
+        let message = format!("not read: nested more than {MAX_DOCUMENT_DEPTH} levels deep");
+        return Err(Fault::new(FaultKind::ParseError, message));
+    }
     let mut json = serde_json::Deserializer::from_slice(bytes);
     let mut track = Track::new();
     let tracked = serde_path_to_error::Deserializer::new(&mut json, &mut track);
@@ -35,6 +46,31 @@ pub fn from_value<T: DeserializeOwned>(value: Value) -> Result<T, Fault> {
     let mut track = Track::new();
     let tracked = serde_path_to_error::Deserializer::new(value, &mut track);
     T::deserialize(tracked).map_err(|error| fault(&track.path(), &error))
+}
+
+/// How deep a JSON text is nested. Of a text that is not JSON, at least as deep as a parser gets.
+pub fn depth(text: &[u8]) -> usize {
+    let (mut now, mut most) = (0_usize, 0);
+    let mut bytes = text.iter();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'{' | b'[' => {
+                now += 1;
+                most = most.max(now);
+            }
+            b'}' | b']' => now = now.saturating_sub(1),
+            b'"' => {
+                // To the end of the string; an escape takes the next byte with it.
+                while let Some(inside) = bytes.next().filter(|inside| **inside != b'"') {
+                    if *inside == b'\\' {
+                        bytes.next();
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    most
 }
 
 fn fault(path: &Path, error: &serde_json::Error) -> Fault {
@@ -113,10 +149,17 @@ mod tests {
     #[test]
     fn nesting_ends_in_a_parse_error_and_not_in_the_stack() {
         let deep = |depth: usize| format!(r#"{{"data":{}{}}}"#, "[".repeat(depth), "]".repeat(depth));
-        assert!(from_slice::<crate::model::Part>(deep(100).as_bytes()).is_ok());
-        for depth in [128, 100_000] {
+        assert!(from_slice::<crate::model::Part>(deep(MAX_DOCUMENT_DEPTH - 1).as_bytes()).is_ok());
+        for depth in [MAX_DOCUMENT_DEPTH, 128, 100_000] {
             assert_eq!(refusal::<crate::model::Part>(&deep(depth)).kind(), FaultKind::ParseError);
         }
+    }
+
+    #[test]
+    fn brackets_in_strings_are_not_levels() {
+        assert_eq!(depth(br#"{"a":"[[[\"[[","b":[{}]}"#), 3);
+        assert_eq!(depth(br#"  "unfinished ["#), 0);
+        assert_eq!(depth(b"[[[]"), 3);
     }
 
     #[test]

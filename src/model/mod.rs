@@ -20,6 +20,7 @@ mod parameters;
 mod push;
 mod request;
 mod security;
+mod size;
 mod task;
 mod timestamp;
 

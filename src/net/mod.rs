@@ -11,6 +11,8 @@ mod admission;
 mod counters;
 mod http;
 mod routes;
+#[cfg(test)]
+mod tests;
 mod worker;
 
 use std::io;
@@ -19,6 +21,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use tokio::net::TcpSocket;
+use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -127,20 +130,14 @@ fn start_accepting(
     threads: Vec<JoinHandle<()>>,
 ) -> io::Result<watch::Receiver<bool>> {
     let (done, ended) = watch::channel(false);
-    let (started, start) = std::sync::mpsc::sync_channel(1);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    std::thread::Builder::new().name("a2a-net-accept".to_owned()).spawn(move || {
+    let prepare = move |runtime: &Runtime| {
+        let _inside = runtime.enter();
+        socket.listen(accept::BACKLOG)
+    };
+    start_thread("a2a-net-accept".to_owned(), prepare, move |runtime, listener| {
         runtime.block_on(async {
-            match socket.listen(accept::BACKLOG) {
-                Ok(listener) => {
-                    let _ = started.send(Ok(()));
-                    accept::run(listener, common.clone(), workers).await;
-                    drain(&common).await;
-                }
-                Err(error) => {
-                    let _ = started.send(Err(error));
-                }
-            }
+            accept::run(listener, common.clone(), workers).await;
+            drain(&common).await;
         });
         for thread in threads {
             if thread.join().is_err() {
@@ -149,8 +146,30 @@ fn start_accepting(
         }
         let _ = done.send(true);
     })?;
-    start.recv().map_err(io::Error::other)??;
     Ok(ended)
+}
+
+/// Starts a thread with a single-threaded runtime; `prepare` runs there first, and its error is ours.
+/// The runtime is made on the thread: it could not be dropped on a thread of another runtime.
+fn start_thread<T>(
+    name: String,
+    prepare: impl FnOnce(&Runtime) -> io::Result<T> + Send + 'static,
+    run: impl FnOnce(Runtime, T) + Send + 'static,
+) -> io::Result<JoinHandle<()>> {
+    let (report, reported) = std::sync::mpsc::sync_channel(1);
+    let thread = std::thread::Builder::new().name(name).spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let ready = runtime.and_then(|runtime| prepare(&runtime).map(|prepared| (runtime, prepared)));
+        match ready {
+            Ok((runtime, prepared)) => {
+                let _ = report.send(Ok(()));
+                run(runtime, prepared);
+            }
+            Err(error) => drop(report.send(Err(error))),
+        }
+    })?;
+    reported.recv().map_err(io::Error::other)??;
+    Ok(thread)
 }
 
 /// Gives what runs its time, then tells every connection to go.

@@ -53,13 +53,17 @@ impl WorkerHandle {
         // Bounded by the connections that admission lets in.
         let (arrivals, incoming) = mpsc::unbounded_channel();
         let load = Arc::new(AtomicUsize::new(0));
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let counted = load.clone();
-        let thread = std::thread::Builder::new().name(format!("a2a-net-{index}")).spawn(move || {
-            let routes = common.routes.worker();
-            let worker = Rc::new(Worker { common, routes });
-            LocalSet::new().block_on(&runtime, worker.run(incoming, counted));
-        })?;
+        let name = format!("a2a-net-{index}");
+        let thread = super::start_thread(
+            name,
+            |_| Ok(()),
+            move |runtime, ()| {
+                let routes = common.routes.worker();
+                let worker = Rc::new(Worker { common, routes });
+                LocalSet::new().block_on(&runtime, worker.run(incoming, counted));
+            },
+        )?;
         Ok((Self { arrivals, load }, thread))
     }
 

@@ -9,11 +9,14 @@ use crate::operations::Caller;
 impl AgentService {
     pub(super) fn no_push(&self, caller: &Caller) -> Fault {
         match self.check(caller, Permission::Push) {
-            Ok(_pass) => {
-                let message = "this agent sends no push notifications: subscribe to the task instead";
-                Fault::new(FaultKind::PushNotificationNotSupported, message)
-            }
+            Ok(_pass) => no_push(),
             Err(fault) => fault,
         }
     }
+}
+
+/// What a request that asks for push notifications is answered with.
+pub(super) fn no_push() -> Fault {
+    let message = "this agent sends no push notifications: subscribe to the task instead";
+    Fault::new(FaultKind::PushNotificationNotSupported, message)
 }

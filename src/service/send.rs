@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::AgentService;
+use super::push::no_push;
 use crate::authority::{Pass, Permission};
 use crate::engine::{Feed, FeedKind, Sent, Start, Submission, TaskTicket, trimmed};
 use crate::fault::{Fault, FaultKind, Result};
@@ -83,6 +84,10 @@ impl AgentService {
         mut request: SendMessageRequest,
         turn_timeout: Option<Duration>,
     ) -> Result<Sent> {
+        let configuration = request.configuration.as_ref();
+        if configuration.is_some_and(|configuration| configuration.task_push_notification_config.is_some()) {
+            return Err(no_push());
+        }
         let pass = self.may_send(caller, &mut request).await?;
         let subject = match caller.principal().is_anonymous() {
             true => Arc::from(""),

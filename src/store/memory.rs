@@ -16,7 +16,8 @@ use crate::limits::EngineLimits;
 use crate::model::{Event, Id, Timestamp};
 
 /// Keeps tasks in memory. Finished tasks beyond `memory_finished_tasks` are forgotten, those that finished
-/// first going first; so are remembered answers beyond the same number.
+/// first going first; so are remembered answers beyond the same number. When as many tasks are unfinished,
+/// there is no room for more.
 #[derive(Debug)]
 pub struct MemoryStore {
     inner: Mutex<Inner>,
@@ -25,6 +26,7 @@ pub struct MemoryStore {
 #[derive(Debug)]
 struct Inner {
     keep: usize,
+    unfinished: usize,
     tasks: HashMap<Id, Kept>,
     owners: HashMap<Scope, Index>,
     contexts: HashMap<(Scope, Id), Index>,
@@ -49,6 +51,7 @@ impl MemoryStore {
         Self {
             inner: Mutex::new(Inner {
                 keep: limits.memory_finished_tasks,
+                unfinished: 0,
                 tasks: HashMap::new(),
                 owners: HashMap::new(),
                 contexts: HashMap::new(),
@@ -77,6 +80,11 @@ impl Store for MemoryStore {
 
     fn commits_inline(&self) -> bool {
         true
+    }
+
+    fn has_room(&self) -> bool {
+        let inner = self.lock();
+        inner.unfinished < inner.keep.max(1)
     }
 
     async fn commit(&self, group: &Group) -> Result<(), StoreError> {
@@ -187,7 +195,10 @@ impl Inner {
         if before.as_ref().is_none_or(|before| place(before) != place(row)) {
             self.index(before.as_ref(), Some(row));
         }
-        if row.state.is_terminal() && before.is_none_or(|before| !before.state.is_terminal()) {
+        let was_unfinished = before.as_ref().is_some_and(|before| !before.state.is_terminal());
+        let is_unfinished = !row.state.is_terminal();
+        self.unfinished = self.unfinished + usize::from(is_unfinished) - usize::from(was_unfinished);
+        if !is_unfinished && (before.is_none() || was_unfinished) {
             self.finished.push_back(row.id.clone());
             self.evict();
         }
@@ -202,6 +213,7 @@ impl Inner {
 
     fn forget(&mut self, task: &Id) -> bool {
         let Some(kept) = self.tasks.remove(task) else { return false };
+        self.unfinished -= usize::from(!kept.row.state.is_terminal());
         self.index(Some(&kept.row), None);
         true
     }
@@ -287,6 +299,19 @@ mod tests {
             conformance::finish(&store, id).await;
         }
         assert!(store.load(&"open".into()).await.unwrap().is_some());
+    }
+
+    #[tokio::test]
+    async fn too_many_unfinished_tasks_leave_no_room() {
+        let limits = EngineLimits { memory_finished_tasks: 2, ..EngineLimits::default() };
+        let store = MemoryStore::new(&limits);
+        conformance::open(&store, "one").await;
+        conformance::finish(&store, "two").await;
+        assert!(store.has_room());
+        conformance::open(&store, "three").await;
+        assert!(!store.has_room());
+        store.delete(&"one".into()).await.unwrap();
+        assert!(store.has_room());
     }
 
     #[tokio::test]

@@ -33,6 +33,11 @@ pub trait Store: Send + Sync + 'static {
         false
     }
 
+    /// Whether there is room for more work. If not, sends are refused while everything else goes on.
+    fn has_room(&self) -> bool {
+        true
+    }
+
     /// Writes all of a group or nothing, and returns when it is as durable as this store makes it. Appends
     /// of one task stand in order and may be several.
     ///

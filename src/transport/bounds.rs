@@ -55,7 +55,6 @@ struct Bounds {
     imports: usize,
     questions: usize,
     abandoned: usize,
-    held_bytes: usize,
 }
 
 #[derive(Debug, Default)]
@@ -99,7 +98,7 @@ enum ImportKind {
 /// What is to be done with a received message, beside giving it to the RPC system.
 #[derive(Debug, PartialEq)]
 pub(super) enum Received {
-    /// A call: its bytes count until it is answered.
+    /// A call.
     Call,
     /// A return that releases these exports, once each.
     Releasing(Vec<u32>),
@@ -128,7 +127,6 @@ impl Ledger {
                 imports: limits.imports,
                 questions: limits.questions,
                 abandoned: limits.abandoned_calls,
-                held_bytes: limits.message_bytes.saturating_mul(HELD_MESSAGES),
             },
             answers: IdTable::default(),
             unanswered: 0,
@@ -156,19 +154,12 @@ impl Ledger {
 
 /// Messages of the peer.
 impl Ledger {
-    /// Enters a message before the RPC system sees it. `held` counts the bytes of the calls that are
-    /// still in use.
-    pub(super) fn received(&mut self, message: &Reader<Frame>, held: usize) -> Verdict<Received> {
+    /// Enters a message before the RPC system sees it.
+    pub(super) fn received(&mut self, message: &Reader<Frame>) -> Verdict<Received> {
         let bytes = message.get_segments().held();
         let root: message::Reader<'_> = message.get_root().map_err(malformed)?;
         match root.which() {
             Ok(message::Call(call)) => {
-                if held + bytes > self.bounds.held_bytes {
-                    let limit = self.bounds.held_bytes;
-                    return Err(overloaded(format!(
-                        "calls of {limit} bytes in all wait for answers: wait for answers first"
-                    )));
-                }
                 self.call_received(call.map_err(malformed)?)?;
                 return Ok(Received::Call);
             }
@@ -573,8 +564,6 @@ fn cut(mut text: String) -> String {
     text
 }
 
-/// Bytes that the peer's unanswered calls may hold, as a multiple of the longest message.
-const HELD_MESSAGES: usize = 4;
 /// Bytes of a message of an unknown kind.
 const UNIMPLEMENTED_BYTES: usize = 4 << 10;
 /// Pointers from an answer's root to a promised object.

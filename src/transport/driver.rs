@@ -4,7 +4,7 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use capnp_rpc::rpc_twoparty_capnp::Side;
 use capnp_rpc::{Disconnector, RpcSystem};
@@ -52,8 +52,8 @@ impl<F: Frames> Driver<F> {
             }
             let may_read = !read_all && self.wants_frames();
             if !may_read && !self.quiet.is_woken() {
-                let paused = self.handle.is_paused();
-                if let Poll::Ready(reason) = self.frames.poll_liveness(cx, paused) {
+                let blocked = self.handle.has_outgoing();
+                if let Poll::Ready(reason) = self.frames.poll_liveness(cx, blocked) {
                     self.handle.end(reason);
                     return Poll::Ready(());
                 }
@@ -154,10 +154,9 @@ impl<F: Frames> Future for Driver<F> {
 impl<F: Frames> Drop for Driver<F> {
     fn drop(&mut self) {
         // Dropped before its end: objects must still be let go, and those who wait be told.
-        if let Some(mut rpc) = self.rpc.take() {
+        if self.rpc.is_some() {
             self.handle.end(CloseReason::Lost("this side dropped it".to_owned()));
-            let waker = std::task::Waker::noop();
-            let _ = Pin::new(&mut rpc.disconnector).poll(&mut Context::from_waker(waker));
+            self.disconnect(&mut Context::from_waker(Waker::noop()));
         }
         self.handle.set_ended();
     }

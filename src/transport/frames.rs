@@ -17,36 +17,42 @@ pub trait Frames: 'static {
 
     /// Takes frames from the front of `queue` as long as the socket does, then flushes once. Ready
     /// when nothing is left to write.
-    fn poll_send(&mut self, cx: &mut Context<'_>, queue: &mut Outbox) -> Poll<Result<(), CloseReason>>;
+    fn poll_send(&mut self, cx: &mut Context<'_>, queue: &mut FrameQueue) -> Poll<Result<(), CloseReason>>;
 
     /// Bytes that were taken from a queue and are not written yet.
     fn unwritten(&self) -> usize;
 
-    /// Pings a silent peer; ready when it has been silent for too long. `paused` says that nothing is
-    /// read because the peer takes nothing: what it takes then counts as a sign of life.
-    fn poll_liveness(&mut self, cx: &mut Context<'_>, paused: bool) -> Poll<CloseReason>;
+    /// Pings a silent peer; ready when it has been silent for too long. `blocked` says that bytes wait
+    /// for the peer to take others first: what it takes then counts as a sign of life.
+    fn poll_liveness(&mut self, cx: &mut Context<'_>, blocked: bool) -> Poll<CloseReason>;
 
     /// Sends what is left in `queue` and a close frame, then waits a bounded while for the peer's.
     fn poll_close(
         &mut self,
         cx: &mut Context<'_>,
-        queue: &mut Outbox,
+        queue: &mut FrameQueue,
         close: Option<(u16, &str)>,
     ) -> Poll<()>;
 }
 
-/// Frames that wait for the socket, oldest first.
+/// Frames that wait, oldest first.
 #[derive(Debug, Default)]
-pub struct Outbox {
+pub struct FrameQueue {
     frames: VecDeque<Bytes>,
     bytes: usize,
 }
 
-impl Outbox {
+impl FrameQueue {
     /// Adds a frame at the end.
     pub(super) fn push(&mut self, frame: Bytes) {
         self.bytes += frame.len();
         self.frames.push_back(frame);
+    }
+
+    /// Adds a frame before all others.
+    pub(super) fn push_first(&mut self, frame: Bytes) {
+        self.bytes += frame.len();
+        self.frames.push_front(frame);
     }
 
     /// Takes the oldest frame.
@@ -69,11 +75,16 @@ impl Outbox {
         self.bytes
     }
 
+    /// How many frames wait.
+    pub(super) fn len(&self) -> usize {
+        self.frames.len()
+    }
+
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
         self.frames.is_empty()
     }
 }
 
-/// Frames for which an empty outbox keeps room: a burst's room goes back.
+/// Frames for which an empty queue keeps room: a burst's room goes back.
 const FRAMES_KEPT: usize = 256;

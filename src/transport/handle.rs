@@ -1,7 +1,6 @@
 //! What the layers above see of a connection, and what its parts share.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::fmt;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -13,7 +12,7 @@ use tokio::sync::Notify;
 
 use super::bounds::{Ledger, Sent};
 use super::close::CloseReason;
-use super::frames::{Frames, Outbox};
+use super::frames::{FrameQueue, Frames};
 use super::{message, vat};
 use crate::fault::{Fault, FaultKind};
 use crate::limits::WireLimits;
@@ -27,10 +26,10 @@ pub struct ConnectionHandle {
     /// each other: the one that accepted the connection.
     pauses: bool,
     ledger: RefCell<Ledger>,
-    outgoing: RefCell<Outbox>,
-    /// Bytes that the socket took from the outbox and has not written.
+    outgoing: RefCell<FrameQueue>,
+    /// Bytes that the socket took from the queue and has not written.
     unwritten: Cell<usize>,
-    incoming: RefCell<VecDeque<Bytes>>,
+    incoming: RefCell<FrameQueue>,
     /// Bytes of received messages that objects still hold.
     held: Cell<usize>,
     authenticated: Cell<bool>,
@@ -268,11 +267,12 @@ impl ConnectionHandle {
     }
 
     pub(super) fn wants_frames(&self) -> bool {
-        self.incoming.borrow().len() < FRAMES_AHEAD
+        let incoming = self.incoming.borrow();
+        incoming.len() < FRAMES_AHEAD && incoming.bytes() < BYTES_AHEAD
     }
 
     pub(super) fn receive(&self, frame: Bytes) {
-        self.incoming.borrow_mut().push_back(frame);
+        self.incoming.borrow_mut().push(frame);
         self.receiver.wake();
     }
 
@@ -280,7 +280,7 @@ impl ConnectionHandle {
     pub(super) fn receive_next(&self, frames: impl DoubleEndedIterator<Item = Bytes>) {
         let mut incoming = self.incoming.borrow_mut();
         for frame in frames.rev() {
-            incoming.push_front(frame);
+            incoming.push_first(frame);
         }
     }
 
@@ -290,7 +290,7 @@ impl ConnectionHandle {
             return Poll::Ready(Err(reason));
         }
         if !self.is_paused()
-            && let Some(frame) = self.incoming.borrow_mut().pop_front()
+            && let Some(frame) = self.incoming.borrow_mut().pop()
         {
             return Poll::Ready(Ok(frame));
         }
@@ -302,8 +302,20 @@ impl ConnectionHandle {
         &self.ledger
     }
 
-    pub(super) fn held(&self) -> &Cell<usize> {
-        &self.held
+    /// Counts the bytes of a message for as long as it is in use. The end that accepted the connection
+    /// counts all of them, for its memory must not be at the mercy of the peer; the other trusts the
+    /// server it chose and counts calls only, so that a program may keep what it asked for.
+    pub(super) fn hold(self: &Rc<Self>, bytes: usize, is_call: bool) -> Result<Option<Held>, CloseReason> {
+        if !is_call && !self.pauses {
+            return Ok(None);
+        }
+        let held = Held::new(self, bytes);
+        let limit = self.limits.message_bytes.saturating_mul(HELD_MESSAGES);
+        if self.held.get() > limit {
+            let message = format!("messages of {limit} bytes in all are in use: wait for answers first");
+            return Err(CloseReason::over(FaultKind::Overloaded, message));
+        }
+        Ok(Some(held))
     }
 
     pub(super) fn has_incoming(&self) -> bool {
@@ -318,6 +330,26 @@ impl ConnectionHandle {
     /// While the driver runs it needs no waking: it looks for itself before it waits.
     pub(super) fn unregister_driver(&self) {
         self.driver.0.set(None);
+    }
+}
+
+/// The bytes of a message, for as long as it is in use.
+#[derive(Debug)]
+pub(super) struct Held {
+    handle: Rc<ConnectionHandle>,
+    bytes: usize,
+}
+
+impl Held {
+    fn new(handle: &Rc<ConnectionHandle>, bytes: usize) -> Self {
+        handle.held.update(|held| held + bytes);
+        Self { handle: handle.clone(), bytes }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.handle.held.update(|held| held - self.bytes);
     }
 }
 
@@ -349,3 +381,7 @@ impl Wakeup {
 
 /// Frames that are taken from the socket before the RPC system asks for them.
 const FRAMES_AHEAD: usize = 64;
+/// Bytes of such frames above which no more are taken.
+const BYTES_AHEAD: usize = 64 << 10;
+/// Bytes that the peer's messages in use may hold, as a multiple of the longest message.
+const HELD_MESSAGES: usize = 4;

@@ -18,6 +18,8 @@ mod driver;
 mod flow;
 mod frames;
 mod handle;
+#[cfg(test)]
+mod hostile;
 mod ids;
 mod message;
 mod quiet;
@@ -38,7 +40,7 @@ use capnp_rpc::rpc_twoparty_capnp::Side;
 
 pub use close::{CloseReason, code};
 pub use driver::Driver;
-pub use frames::{Frames, Outbox};
+pub use frames::{FrameQueue, Frames};
 pub use handle::{ConnectionHandle, Counters};
 #[cfg(not(target_arch = "wasm32"))]
 pub use websocket::WebSocket;

@@ -10,8 +10,9 @@ use capnp::any_pointer;
 use capnp::capability::{
     Client, DispatchCallResult, FromClientHook, FromServer, Params, Promise, Results, Server,
 };
-use capnp::message::{Builder, HeapAllocator};
+use capnp::message::{Builder, Reader};
 use capnp::private::capability::ClientHook;
+use capnp::serialize::OwnedSegments;
 use capnp_rpc::rpc_capnp::message as rpc;
 use futures::{SinkExt, StreamExt};
 use tokio::io::DuplexStream;
@@ -255,16 +256,12 @@ impl RawPeer {
     }
 
     /// The next RPC message, or how the connection ended.
-    pub(crate) async fn receive(&mut self) -> Result<Builder<HeapAllocator>, (u16, String)> {
+    pub(crate) async fn receive(&mut self) -> Result<Reader<OwnedSegments>, (u16, String)> {
         loop {
             match self.0.next().await {
                 Some(Ok(Message::Binary(frame))) => {
                     let options = capnp::message::ReaderOptions::new();
-                    let message = capnp::serialize::read_message(&frame[..], options).expect("framed");
-                    let mut copy = Builder::new_default();
-                    copy.set_root_canonical(message.get_root::<rpc::Reader<'_>>().expect("a message"))
-                        .expect("a copy");
-                    return Ok(copy);
+                    return Ok(capnp::serialize::read_message(&frame[..], options).expect("framed"));
                 }
                 Some(Ok(Message::Close(Some(frame)))) => {
                     return Err((frame.code.into(), frame.reason.as_str().to_owned()));
@@ -282,7 +279,7 @@ impl RawPeer {
         loop {
             match self.receive().await {
                 Ok(message) => {
-                    let root: rpc::Reader<'_> = message.get_root_as_reader().expect("a root");
+                    let root: rpc::Reader<'_> = message.get_root().expect("a root");
                     if let Ok(rpc::Abort(exception)) = root.which() {
                         let text = exception.expect("an exception").get_reason().expect("a text");
                         abort = Some(text.to_string().expect("UTF-8"));

@@ -13,7 +13,7 @@ use futures::future::poll_fn;
 use super::bounds::Received;
 use super::close::{CloseReason, code};
 use super::flow;
-use super::handle::ConnectionHandle;
+use super::handle::{ConnectionHandle, Held};
 use super::message::{self, Frame};
 
 /// A network of two: this side and the peer.
@@ -103,20 +103,14 @@ fn admit(
     frame: &[u8],
 ) -> Result<Box<dyn capnp_rpc::IncomingMessage>, CloseReason> {
     let message = Frame::read(frame, handle.limits())?;
-    let received = handle.ledger().borrow_mut().received(&message, handle.held().get())?;
-    let held = match received {
-        Received::Call => Some(Held::new(handle, message.get_segments().held())),
-        Received::Releasing(exports) => {
-            handle.receive_next(exports.into_iter().map(release));
-            None
-        }
-        Received::Abort(text) => {
-            // The message still goes on: calls in flight fail with the peer's own words.
-            handle.end(CloseReason::PeerAborted(text));
-            None
-        }
-        Received::Other => None,
-    };
+    let received = handle.ledger().borrow_mut().received(&message)?;
+    let held = handle.hold(message.get_segments().held(), received == Received::Call)?;
+    match received {
+        Received::Releasing(exports) => handle.receive_next(exports.into_iter().map(release)),
+        // The message still goes on: calls in flight fail with the peer's own words.
+        Received::Abort(text) => handle.end(CloseReason::PeerAborted(text)),
+        Received::Call | Received::Other => {}
+    }
     Ok(Box::new(Incoming { message, _held: held }))
 }
 
@@ -151,25 +145,6 @@ struct Incoming {
 impl capnp_rpc::IncomingMessage for Incoming {
     fn get_body(&self) -> capnp::Result<any_pointer::Reader<'_>> {
         self.message.get_root()
-    }
-}
-
-/// The bytes of a call, for as long as it is in use.
-struct Held {
-    handle: Rc<ConnectionHandle>,
-    bytes: usize,
-}
-
-impl Held {
-    fn new(handle: &Rc<ConnectionHandle>, bytes: usize) -> Self {
-        handle.held().update(|held| held + bytes);
-        Self { handle: handle.clone(), bytes }
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        self.handle.held().update(|held| held - self.bytes);
     }
 }
 

@@ -15,7 +15,8 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig
 use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 
 use super::close::{CloseReason, code};
-use super::frames::{Frames, Outbox};
+use super::frames::{FrameQueue, Frames};
+use crate::fault::FaultKind;
 use crate::limits::WireLimits;
 
 /// A WebSocket after its handshake.
@@ -30,6 +31,8 @@ pub struct WebSocket<S> {
     last_ping: Instant,
     alarm: Pin<Box<Sleep>>,
     closing: Closing,
+    /// Pings that came since this many bytes were written.
+    pings: (usize, u64),
     /// Payload bytes given to tungstenite, to compare with what reached the socket.
     taken: u64,
 }
@@ -94,6 +97,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> WebSocket<S> {
             last_ping: now,
             alarm: Box::pin(sleep_until(now + first)),
             closing: Closing::No,
+            pings: (0, 0),
             taken: 0,
         }
     }
@@ -114,6 +118,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> WebSocket<S> {
             Error::Utf8(_) => text_frame(),
             error => CloseReason::Lost(error.to_string()),
         }
+    }
+
+    /// A pong waits in memory until the peer takes it: one that sends pings and takes nothing is ended.
+    fn count_ping(&mut self) -> Result<(), CloseReason> {
+        let written = self.stream.get_ref().written;
+        if self.pings.1 != written {
+            self.pings = (0, written);
+        }
+        self.pings.0 += 1;
+        if self.pings.0 > PINGS {
+            let message = format!("{PINGS} pings came while no pong was taken: read what is sent");
+            return Err(CloseReason::over(FaultKind::Overloaded, message));
+        }
+        Ok(())
     }
 
     /// Reads and forgets, so that what was written last is not lost to a reset; ready at the end of
@@ -154,12 +172,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Frames for WebSocket<S> {
                 }
                 Message::Text(_) => return Poll::Ready(Err(text_frame())),
                 Message::Close(frame) => return Poll::Ready(Err(peer_closed(frame))),
-                Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {}
+                Message::Ping(_) => {
+                    if let Err(reason) = self.count_ping() {
+                        return Poll::Ready(Err(reason));
+                    }
+                }
+                Message::Pong(_) | Message::Frame(_) => {}
             }
         }
     }
 
-    fn poll_send(&mut self, cx: &mut Context<'_>, queue: &mut Outbox) -> Poll<Result<(), CloseReason>> {
+    fn poll_send(&mut self, cx: &mut Context<'_>, queue: &mut FrameQueue) -> Poll<Result<(), CloseReason>> {
         while !queue.is_empty() {
             ready!(Pin::new(&mut self.stream).poll_ready(cx)).map_err(|error| self.reason(error))?;
             let Some(frame) = queue.pop() else { break };
@@ -176,11 +199,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Frames for WebSocket<S> {
         usize::try_from(self.taken.saturating_sub(self.stream.get_ref().written)).unwrap_or(usize::MAX)
     }
 
-    fn poll_liveness(&mut self, cx: &mut Context<'_>, paused: bool) -> Poll<CloseReason> {
+    fn poll_liveness(&mut self, cx: &mut Context<'_>, blocked: bool) -> Poll<CloseReason> {
+        if blocked {
+            self.stream.get_mut().count_writes();
+        }
         ready!(self.alarm.as_mut().poll(cx));
         loop {
             let now = Instant::now();
-            let heard = self.stream.get_ref().heard(paused);
+            let heard = self.stream.get_ref().heard;
             if now >= heard + self.idle_timeout {
                 return Poll::Ready(CloseReason::Silent);
             }
@@ -200,7 +226,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Frames for WebSocket<S> {
     fn poll_close(
         &mut self,
         cx: &mut Context<'_>,
-        queue: &mut Outbox,
+        queue: &mut FrameQueue,
         close: Option<(u16, &str)>,
     ) -> Poll<()> {
         if self.closing == Closing::No {
@@ -264,23 +290,23 @@ fn peer_closed(frame: Option<CloseFrame>) -> CloseReason {
     }
 }
 
-/// A socket that counts its bytes and knows when the last came.
+/// A socket that counts what it wrote and knows when the peer last gave a sign of life.
 struct Metered<S> {
     inner: S,
-    read_at: Instant,
-    wrote_at: Instant,
+    heard: Instant,
+    wrote: Instant,
     written: u64,
 }
 
 impl<S> Metered<S> {
     fn new(inner: S) -> Self {
         let now = Instant::now();
-        Self { inner, read_at: now, wrote_at: now, written: 0 }
+        Self { inner, heard: now, wrote: now, written: 0 }
     }
 
-    /// When the peer last gave a sign of life.
-    fn heard(&self, paused: bool) -> Instant {
-        if paused { self.read_at.max(self.wrote_at) } else { self.read_at }
+    /// Takes what was written for a sign of life: the peer made room for it.
+    fn count_writes(&mut self) {
+        self.heard = self.heard.max(self.wrote);
     }
 }
 
@@ -293,7 +319,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.inner).poll_read(cx, buffer);
         if buffer.filled().len() > before {
-            self.read_at = Instant::now();
+            self.heard = Instant::now();
         }
         read
     }
@@ -303,7 +329,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let wrote = ready!(Pin::new(&mut self.inner).poll_write(cx, bytes))?;
         self.written += wrote as u64;
-        self.wrote_at = Instant::now();
+        self.wrote = Instant::now();
         Poll::Ready(Ok(wrote))
     }
 
@@ -316,6 +342,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
     }
 }
 
+/// Pings that are answered while the peer takes nothing.
+const PINGS: usize = 64;
 /// Above this, tungstenite writes to the socket before it is asked to flush.
 const WRITE_BUFFER: usize = 32 << 10;
 /// Frames above this make tungstenite grow its read buffer for good, unless it is in use.

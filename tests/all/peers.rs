@@ -4,6 +4,9 @@
 //! They need what `scripts/setup-peers` installs, and fail without it: a peer that was not tried proves
 //! nothing.
 
+use a2a_webcap::client::{Client, Credentials, Cursor};
+use a2a_webcap::fault::FaultKind;
+use a2a_webcap::model::{GetTaskRequest, TaskState};
 use std::fs::{self, File};
 use std::io;
 use std::net::{TcpListener, TcpStream};
@@ -308,4 +311,69 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+// ---------------------------------------------------------------------------------------------------
+// The other way: our client, and a server that pycapnp made
+
+/// Our client, and the pycapnp server that it talks to.
+async fn our_client(name: &str) -> (Server, Client) {
+    let server = Server::of_pycapnp(name).unwrap_or_else(|why| panic!("{why}"));
+    let client = Client::builder(format!("http://127.0.0.1:{}", server.port));
+    let client = client.credentials(Credentials::api_key(KEY)).connect().await.expect("a connection");
+    (server, client)
+}
+
+#[tokio::test]
+async fn our_client_streams_from_a_pycapnp_server() {
+    let (_server, client) = our_client("ours-stream").await;
+    let mut stream = client.stream("hello");
+    let (mut numbers, mut last) = (Vec::new(), None);
+    while let Some(event) = stream.next().await {
+        let event = event.unwrap();
+        numbers.extend((event.seq > 0).then_some(event.seq));
+        last = Some((event.state(), event.is_final));
+    }
+    assert_eq!(numbers, (1..=numbers.len() as u64).collect::<Vec<_>>());
+    assert!(numbers.len() >= 6, "submitted, working, three chunks, completed: {numbers:?}");
+    assert_eq!(last, Some((Some(TaskState::Completed), true)));
+}
+
+#[tokio::test]
+async fn our_client_resumes_after_n_from_a_pycapnp_server() {
+    let (_server, client) = our_client("ours-resume").await;
+    let mut stream = client.stream("hello");
+    let mut all = Vec::new();
+    while let Some(event) = stream.next().await {
+        all.extend(Some(event.unwrap().seq).filter(|seq| *seq > 0));
+    }
+    let id = stream.task_id().expect("a task").clone();
+    let mut rest = client.subscribe(id, Cursor::After(2));
+    let mut seen = Vec::new();
+    while let Some(event) = rest.next().await {
+        seen.push(event.unwrap().seq);
+    }
+    assert_eq!(seen, all[2..]);
+}
+
+#[tokio::test]
+async fn our_client_gets_typed_errors_from_a_pycapnp_server() {
+    let (_server, client) = our_client("ours-errors").await;
+    let missing = client.get_task(GetTaskRequest::new("no-such-task")).await.unwrap_err();
+    assert_eq!(missing.kind(), FaultKind::TaskNotFound);
+    // Pipelined on the handle of a task that there is not: the first error comes through the chain.
+    let pipelined = client.task("no-such-task").get(None).await.unwrap_err();
+    assert_eq!(pipelined.kind(), FaultKind::TaskNotFound);
+}
+
+#[tokio::test]
+async fn our_client_cancels_on_a_pycapnp_server() {
+    let (_server, client) = our_client("ours-cancel").await;
+    let mut stream = client.stream("long");
+    while stream.task_id().is_none() {
+        stream.next().await.expect("an event").unwrap();
+    }
+    let task = client.task(stream.task_id().expect("it is open").clone());
+    assert_eq!(task.cancel().await.unwrap().status.state, TaskState::Canceled);
+    assert_eq!(task.cancel().await.unwrap_err().kind(), FaultKind::TaskNotCancelable);
 }

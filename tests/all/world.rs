@@ -3,8 +3,13 @@
 use std::time::Duration;
 
 use a2a_webcap::Server;
-use a2a_webcap::client::{Client, Credentials};
+use a2a_webcap::client::local::{Connection, Session};
+use a2a_webcap::client::{Client, Credentials, Endpoint};
+use a2a_webcap::engine::Counts;
+use a2a_webcap::limits::{Limits, WireLimits};
 use a2a_webcap::server::Builder;
+
+use crate::doubles::{Puppet, Stage};
 
 pub(crate) const ALICE: &str = "alice's key, which is long enough to be one";
 pub(crate) const BOB: &str = "bob's key, which is also long enough to be one";
@@ -23,6 +28,17 @@ impl World {
     /// With the echo agent.
     pub(crate) async fn echo() -> Self {
         Self::of(|builder| builder.agent(a2a_webcap::agents::Echo)).await
+    }
+
+    /// With an agent that does what the test says, when it says so.
+    pub(crate) async fn puppet() -> (Self, Stage) {
+        Self::puppet_of(Puppet::default(), |builder| builder).await
+    }
+
+    /// The same, with settings.
+    pub(crate) async fn puppet_of(puppet: Puppet, build: impl FnOnce(Builder) -> Builder) -> (Self, Stage) {
+        let (agent, stage) = puppet.on_stage();
+        (Self::of(|builder| build(builder.agent(agent))).await, stage)
     }
 
     pub(crate) async fn of(build: impl FnOnce(Builder) -> Builder) -> Self {
@@ -44,15 +60,62 @@ impl World {
         self.client(ALICE).await
     }
 
-    pub(crate) async fn bob(&self) -> Client {
-        self.client(BOB).await
+    /// A connection on which nobody has said who they are. Only in a local runtime.
+    pub(crate) async fn connection(&self) -> Connection {
+        connect(&self.url()).await
     }
+
+    /// A session on a connection of its own. Only in a local runtime.
+    pub(crate) async fn session(&self, key: &str) -> Session {
+        self.connection().await.authenticate(&Credentials::api_key(key))
+    }
+
+    /// What the engine holds and has done.
+    pub(crate) fn counts(&self) -> Counts {
+        self.server.service().engine().counts()
+    }
+
+    /// Waits until nothing is left at the server of whoever was connected and of whatever was begun.
+    pub(crate) async fn forgets_everybody(&self) {
+        let net = self.server.net_counters();
+        until("no connection, stream, turn or grant is left", || {
+            let (counts, authority) = (self.counts(), self.server.service().authority().counters());
+            let held = (counts.live_tasks, counts.turns, counts.feeds, counts.open_sends);
+            (net.sockets(), held, authority) == (0, (0, 0, 0, 0), Default::default())
+        })
+        .await;
+        assert_eq!(net.panics(), 0);
+    }
+}
+
+/// A connection to any address. Only in a local runtime.
+pub(crate) async fn connect(url: &str) -> Connection {
+    let endpoint: Endpoint = url.parse().expect("an address");
+    let open = Connection::open(&endpoint, WireLimits::default(), Duration::from_secs(10));
+    open.await.expect("a connection")
+}
+
+/// Limits that differ from the default ones in a few points.
+pub(crate) fn limits(change: impl FnOnce(&mut Limits)) -> Limits {
+    let mut limits = Limits::default();
+    change(&mut limits);
+    limits
 }
 
 /// Fails a test that hangs, with what it waited for.
 pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     match tokio::time::timeout(Duration::from_secs(20), future).await {
         Ok(value) => value,
-        Err(_) => panic!("waited in vain for {what}"),
+        Err(_) => panic!("waited in vain: {what}"),
     }
+}
+
+/// Waits for something that says of itself only whether it is so.
+pub(crate) async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let looking = async {
+        while !is_so() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    soon(what, looking).await;
 }

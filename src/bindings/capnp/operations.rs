@@ -5,7 +5,7 @@ use std::rc::Rc;
 use capnp::Error;
 
 use super::observer::ObserverShell;
-use super::reply::{Call, capability, options, params, read};
+use super::reply::{Call, capability, fail, fits, options, params, read};
 use super::task::TaskShell;
 use crate::capability::{Session, StartedTask};
 use crate::engine::Start;
@@ -64,7 +64,7 @@ pub(super) fn started(task: StartedTask, connection: &Rc<ConnectionHandle>) -> t
 
 /// An operation with a request struct and one struct as its answer.
 macro_rules! unary {
-    ($method:ident, $Params:ident, $Results:ident, $get_request:ident, $operation:ident, $init:ident) => {
+    ($method:ident, $Params:ident, $Results:ident, $get_request:ident, $operation:ident, $init:ident $(, $size:ident)?) => {
         async fn $method(
             self: Rc<Self>,
             params: operations::$Params,
@@ -77,6 +77,7 @@ macro_rules! unary {
                     (call, read(params.$get_request())?)
                 };
                 let answer = call.session.service().$operation(&call.caller, request).await?;
+                $(fits(answer.$size(), self.connection())?;)?
                 Ok((answer, call.activated))
             };
             match answer.await {
@@ -84,22 +85,12 @@ macro_rules! unary {
                     answer.encode(results.get().$init());
                     encode_parameters(&activated, |count| results.get().init_parameters(count));
                 }
-                Err(fault) => encode_fault!(fault, results),
+                Err(fault) => fail(&fault, results.get().init_error()),
             }
             Ok(())
         }
     };
 }
-
-/// Writes a typed error into results that hold no capability.
-macro_rules! encode_fault {
-    ($fault:expr, $results:expr) => {{
-        let fault: crate::fault::Fault = $fault;
-        crate::bindings::capnp::reply::log(&fault);
-        crate::wire::capnp::Encode::encode(&fault, $results.get().init_error())
-    }};
-}
-pub(super) use encode_fault;
 
 impl<T: Authorized> operations::Server for T {
     async fn send_message(
@@ -115,6 +106,7 @@ impl<T: Authorized> operations::Server for T {
                 (call, request, options(params.get_options())?)
             };
             let sent = call.session.send(request, options, call.caller.parameters).await?;
+            fits(sent.0.approximate_size(), self.connection())?;
             Ok((sent, call.activated))
         };
         match answer.await {
@@ -129,7 +121,7 @@ impl<T: Authorized> operations::Server for T {
             }
             Err(fault) => {
                 results.get().set_task(Broken::new(&fault).client());
-                encode_fault!(fault, results);
+                fail(&fault, results.get().init_error());
             }
         }
         Ok(())
@@ -165,7 +157,7 @@ impl<T: Authorized> operations::Server for T {
                 let broken = Broken::new(&fault);
                 results.get().set_task(broken.client());
                 results.get().set_subscription(broken.client());
-                encode_fault!(fault, results);
+                fail(&fault, results.get().init_error());
             }
         }
         Ok(())
@@ -201,7 +193,7 @@ impl<T: Authorized> operations::Server for T {
                 let broken = Broken::new(&fault);
                 results.get().set_task(broken.client());
                 results.get().set_subscription(broken.client());
-                encode_fault!(fault, results);
+                fail(&fault, results.get().init_error());
             }
         }
         Ok(())
@@ -223,14 +215,30 @@ impl<T: Authorized> operations::Server for T {
         };
         match answer.await {
             Ok(activated) => encode_parameters(&activated, |count| results.get().init_parameters(count)),
-            Err(fault) => encode_fault!(fault, results),
+            Err(fault) => fail(&fault, results.get().init_error()),
         }
         Ok(())
     }
 
-    unary!(get_task, GetTaskParams, GetTaskResults, get_request, get_task, init_task);
-    unary!(list_tasks, ListTasksParams, ListTasksResults, get_request, list_tasks, init_response);
-    unary!(cancel_task, CancelTaskParams, CancelTaskResults, get_request, cancel_task, init_task);
+    unary!(get_task, GetTaskParams, GetTaskResults, get_request, get_task, init_task, approximate_size);
+    unary!(
+        list_tasks,
+        ListTasksParams,
+        ListTasksResults,
+        get_request,
+        list_tasks,
+        init_response,
+        approximate_size
+    );
+    unary!(
+        cancel_task,
+        CancelTaskParams,
+        CancelTaskResults,
+        get_request,
+        cancel_task,
+        init_task,
+        approximate_size
+    );
     unary!(
         create_task_push_notification_config,
         CreateTaskPushNotificationConfigParams,

@@ -7,11 +7,12 @@ use capnp::struct_list;
 use capnp::traits::OwnedStruct;
 
 use crate::capability::{SendOptions, Session};
-use crate::fault::{Fault, Result};
+use crate::fault::{Fault, FaultKind, Result};
 use crate::model::ServiceParameters;
 use crate::operations::Caller;
-use crate::wire::capnp::capability_capnp::{parameter, send_options};
-use crate::wire::capnp::{Decode, decode_parameters, malformed};
+use crate::transport::ConnectionHandle;
+use crate::wire::capnp::capability_capnp::{a2a_error, parameter, send_options};
+use crate::wire::capnp::{Decode, Encode as _, decode_parameters, malformed};
 
 type Pointer<T> = capnp::Result<T>;
 
@@ -72,11 +73,29 @@ pub(super) fn options(options: Pointer<send_options::Reader<'_>>) -> Result<Send
     })
 }
 
-/// Defects are logged with their cause; the caller learns only that there is one.
-pub(super) fn log(fault: &Fault) {
+/// Refuses an answer that would not fit into one message: it would end the connection.
+pub(super) fn fits(bytes: usize, connection: &ConnectionHandle) -> Result<()> {
+    let most = connection.limits().message_bytes;
+    if bytes.saturating_add(ENVELOPE) <= most {
+        return Ok(());
+    }
+    let message = format!(
+        "the answer has about {bytes} bytes, a message at most {most}: ask for less history, or read the \
+         task's events, which come one by one"
+    );
+    Err(Fault::new(FaultKind::Quota, message).with("limit", "message-bytes"))
+}
+
+/// What a message holds beside its content.
+const ENVELOPE: usize = 4 << 10;
+
+/// Writes a typed error into the results. Defects are logged with their cause; the caller learns only that
+/// there is one.
+pub(super) fn fail(fault: &Fault, error: a2a_error::Builder<'_>) {
     if let Some(cause) = fault.cause() {
         tracing::error!(%fault, %cause, "a call failed by a defect");
     }
+    fault.encode(error);
 }
 
 /// Names of permissions, for the wire.

@@ -2,8 +2,8 @@
 
 use std::rc::Rc;
 
-use super::operations::{Authorized, encode_fault};
-use super::reply::{parameters, params, text};
+use super::operations::Authorized;
+use super::reply::{fail, parameters, params, text};
 use super::session::{SessionShell, credentials};
 use super::task::TaskShell;
 use crate::capability::{PublicService, Session};
@@ -55,7 +55,7 @@ impl a2a_service::Server for ServiceShell {
         })();
         match answer {
             Ok(card) => card.encode(results.get().init_card()),
-            Err(fault) => encode_fault!(fault, results),
+            Err(fault) => fail(&fault, results.get().init_error()),
         }
         Ok(())
     }
@@ -81,7 +81,7 @@ impl a2a_service::Server for ServiceShell {
             }
             Err(fault) => {
                 results.get().set_session(Broken::new(&fault).client());
-                encode_fault!(fault, results);
+                fail(&fault, results.get().init_error());
             }
         }
         Ok(())
@@ -104,7 +104,7 @@ impl a2a_service::Server for ServiceShell {
             }
             Err(fault) => {
                 results.get().set_task(Broken::new(&fault).client());
-                encode_fault!(fault, results);
+                fail(&fault, results.get().init_error());
             }
         }
         Ok(())

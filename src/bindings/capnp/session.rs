@@ -3,8 +3,8 @@
 use std::rc::Rc;
 
 use super::grant::{self, GrantShell};
-use super::operations::{Authorized, encode_fault};
-use super::reply::{params, permissions, text};
+use super::operations::Authorized;
+use super::reply::{fail, params, permissions, text};
 use super::task::TaskShell;
 use crate::auth::Credentials;
 use crate::capability::{ContextChoice, Identity, Session, SessionPolicy};
@@ -85,7 +85,7 @@ impl session::Server for SessionShell {
             Ok(task) => results.get().set_task(TaskShell::client(task, &self.connection)),
             Err(fault) => {
                 results.get().set_task(Broken::new(&fault).client());
-                encode_fault!(fault, results);
+                fail(&fault, results.get().init_error());
             }
         }
         Ok(())
@@ -98,7 +98,7 @@ impl session::Server for SessionShell {
     ) -> capnp::Result<()> {
         match self.session.who_am_i() {
             Ok(who) => encode_identity(&who, results.get().init_identity()),
-            Err(fault) => encode_fault!(fault, results),
+            Err(fault) => fail(&fault, results.get().init_error()),
         }
         Ok(())
     }
@@ -114,7 +114,7 @@ impl session::Server for SessionShell {
         };
         match answer.await {
             Ok(expires) => results.get().set_expires(expires.map_or(0, |expires| expires.unix_nanos())),
-            Err(fault) => encode_fault!(fault, results),
+            Err(fault) => fail(&fault, results.get().init_error()),
         }
         Ok(())
     }
@@ -134,7 +134,7 @@ impl session::Server for SessionShell {
                 let broken = Broken::new(&fault);
                 results.get().set_session(broken.client());
                 results.get().set_grant(broken.client());
-                encode_fault!(fault, results);
+                fail(&fault, results.get().init_error());
             }
         }
         Ok(())

@@ -4,8 +4,8 @@ use std::rc::Rc;
 
 use super::grant::{self, GrantShell};
 use super::observer::ObserverShell;
-use super::operations::{SubscriptionShell, encode_fault, start};
-use super::reply::{capability, options, parameters, params, read};
+use super::operations::{SubscriptionShell, start};
+use super::reply::{capability, fail, fits, options, parameters, params, read};
 use crate::authority::Role;
 use crate::capability::TaskHandle;
 use crate::fault::{Fault, Result};
@@ -48,11 +48,12 @@ impl task_handle::Server for TaskShell {
                 let params = self::params(params.get())?;
                 (u32::try_from(params.get_history_length()).ok(), parameters(params.get_parameters())?)
             };
-            self.task.get(history, parameters).await
+            let task = self.task.get(history, parameters).await?;
+            fits(task.approximate_size(), &self.connection).map(|()| task)
         };
         match answer.await {
             Ok(task) => task.encode(results.get().init_task()),
-            Err(fault) => encode_fault!(fault, results),
+            Err(fault) => fail(&fault, results.get().init_error()),
         }
         Ok(())
     }
@@ -68,11 +69,12 @@ impl task_handle::Server for TaskShell {
                 let request: SendMessageRequest = read(params.get_request())?;
                 (request, options(params.get_options())?, parameters(params.get_parameters())?)
             };
-            self.task.send(request, options, parameters).await
+            let response = self.task.send(request, options, parameters).await?;
+            fits(response.approximate_size(), &self.connection).map(|()| response)
         };
         match answer.await {
             Ok(response) => response.encode(results.get().init_response()),
-            Err(fault) => encode_fault!(fault, results),
+            Err(fault) => fail(&fault, results.get().init_error()),
         }
         Ok(())
     }
@@ -97,7 +99,7 @@ impl task_handle::Server for TaskShell {
             Ok(held) => results.get().set_subscription(SubscriptionShell::client(held)),
             Err(fault) => {
                 results.get().set_subscription(Broken::new(&fault).client());
-                encode_fault!(fault, results);
+                fail(&fault, results.get().init_error());
             }
         }
         Ok(())
@@ -114,11 +116,12 @@ impl task_handle::Server for TaskShell {
                 let metadata = params.has_metadata().then(|| params.get_metadata());
                 (decode_object("metadata", metadata)?, parameters(params.get_parameters())?)
             };
-            self.task.cancel(metadata, parameters).await
+            let task = self.task.cancel(metadata, parameters).await?;
+            fits(task.approximate_size(), &self.connection).map(|()| task)
         };
         match answer.await {
             Ok(task) => task.encode(results.get().init_task()),
-            Err(fault) => encode_fault!(fault, results),
+            Err(fault) => fail(&fault, results.get().init_error()),
         }
         Ok(())
     }
@@ -142,7 +145,7 @@ impl task_handle::Server for TaskShell {
             Ok(held) => results.get().set_subscription(SubscriptionShell::client(held)),
             Err(fault) => {
                 results.get().set_subscription(Broken::new(&fault).client());
-                encode_fault!(fault, results);
+                fail(&fault, results.get().init_error());
             }
         }
         Ok(())
@@ -166,7 +169,7 @@ impl task_handle::Server for TaskShell {
                 let broken = Broken::new(&fault);
                 results.get().set_task(broken.client());
                 results.get().set_grant(broken.client());
-                encode_fault!(fault, results);
+                fail(&fault, results.get().init_error());
             }
         }
         Ok(())
@@ -188,7 +191,7 @@ impl task_handle::Server for TaskShell {
             }
             Err(fault) => {
                 results.get().set_grant(Broken::new(&fault).client());
-                encode_fault!(fault, results);
+                fail(&fault, results.get().init_error());
             }
         }
         Ok(())

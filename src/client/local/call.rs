@@ -29,10 +29,14 @@ impl<T: 'static> Pending<T> {
     where
         R: Owned + Pipelined + 'static,
         F: for<'a> FnOnce(R::Reader<'a>) -> Result<T> + 'static,
+        R::Pipeline: 'static,
         for<'a> R::Reader<'a>: Reported,
     {
-        let promise = call.promise;
+        let RemotePromise { promise, pipeline } = call;
         Self::new(async move {
+            // Without the pipeline, objects that were taken from it never learn what they have become: the
+            // question stays open, and the server keeps all its results, until the last of them is dropped.
+            let _until_answered = pipeline;
             let response = promise.await.map_err(|error| from_exception(&error))?;
             let results = response.get().map_err(|error| unreadable(&error))?;
             if let Some(error) = results.reported() {

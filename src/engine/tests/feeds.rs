@@ -169,6 +169,22 @@ async fn a_feed_of_a_task_that_retention_took_says_so() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_reader_that_goes_on_from_its_position_misses_nothing() {
+    let world = world(streaming(100));
+    let ticket = world.open("go").await;
+    world.settled(&ticket).await;
+    let (mut read, mut after) = (Vec::new(), 0);
+    while after < 102 {
+        let mut feed = world.feed(&ticket, Start::After(after), FeedKind::Subscription).await;
+        assert_eq!(feed.position(), after);
+        feed.next_batch(&mut read, 5).await.unwrap();
+        after = feed.position();
+        assert_eq!(after, read.last().unwrap().seq);
+    }
+    assert_eq!(seqs(&read), (1..=102).collect::<Vec<_>>());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_foreign_task_is_a_missing_one() {
     let world = world(endless());
     let ticket = world.open("go").await;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::world::*;
 use crate::agent::{AgentError, Turn, UpdateError, Updates};
+use crate::engine::{FeedKind, Start};
 use crate::fault::FaultKind;
 use crate::limits::EngineLimits;
 use crate::model::{Id, Message, TaskState};
@@ -18,7 +19,7 @@ async fn ok_completes_an_error_fails_and_a_panic_fails_with_the_reason() {
     for (script, state, reason) in [
         (quiet, TaskState::Completed, None),
         (failing, TaskState::Failed, Some("no paper")),
-        (panicking, TaskState::Failed, Some("the agent panicked: out of ink")),
+        (panicking, TaskState::Failed, Some("the agent has a defect; it is in the server's log")),
     ] {
         for script in [script.clone(), script.replying()] {
             let world = world(script);
@@ -47,8 +48,11 @@ async fn cancel_is_at_once_and_stops_the_agent() {
     });
     let world = world(script);
     let ticket = world.open("go").await;
+    let mut feed = world.feed(&ticket, Start::After(1), FeedKind::Subscription).await;
+    assert_eq!(feed.next().await.unwrap().unwrap().state(), Some(TaskState::Working));
     let task = world.engine.cancel(&world.scope, &ticket.task_id).await.unwrap();
     assert_eq!(task.state(), TaskState::Canceled);
+    assert_eq!(states(&rest(feed).await), [TaskState::Canceled]);
     let counts = world.at_rest().await;
     assert!(stopped.load(Ordering::SeqCst));
     assert_eq!(counts.dropped_updates, 1);
@@ -221,5 +225,29 @@ fn a_million_chunks_take_linear_time() {
         assert_eq!(events.len(), 1_000_002);
         let rate = events.len() as f64 / began.elapsed().as_secs_f64();
         println!("{rate:.0} events/s, {:?}", world.engine.counts());
+    });
+}
+
+/// Prints what it measures; run it with `--ignored --nocapture` and a release build.
+#[test]
+#[ignore = "a measurement: 20,000 streams"]
+fn short_streams_in_parallel() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let world = world(streaming(6));
+        let began = tokio::time::Instant::now();
+        let clients = (0..32).map(|_| {
+            let world = world.clone();
+            tokio::spawn(async move {
+                for _ in 0..625 {
+                    let ticket = world.open("go").await;
+                    assert_eq!(world.all_events(&ticket).await.len(), 8);
+                }
+            })
+        });
+        for client in clients.collect::<Vec<_>>() {
+            client.await.unwrap();
+        }
+        println!("{:.0} streams/s, {:?}", 20_000.0 / began.elapsed().as_secs_f64(), world.engine.counts());
     });
 }

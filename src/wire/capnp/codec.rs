@@ -13,7 +13,7 @@ use serde_json::error::Category;
 
 use super::a2a_capnp::Flag;
 use crate::fault::{Fault, FaultKind, Result};
-use crate::model::Struct;
+use crate::model::{Struct, json};
 
 /// A value that can be written into a struct of the schema.
 pub trait Encode {
@@ -187,6 +187,10 @@ pub(super) fn json<T: DeserializeOwned>(field: &str, value: Text<'_>, wrong_type
     let text = text(field, value)?;
     if text.is_empty() {
         return Err(Fault::invalid(field, "must be JSON text; the empty text is none"));
+    }
+    if json::depth(text.as_bytes()) > json::MAX_VALUE_DEPTH {
+        let rule = format!("must not be nested more than {} levels deep", json::MAX_VALUE_DEPTH);
+        return Err(Fault::invalid(field, rule));
     }
     serde_json::from_str(text).map_err(|error| match error.classify() {
         Category::Data => Fault::invalid(field, wrong_type),

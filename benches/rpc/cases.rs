@@ -1,0 +1,219 @@
+//! The cases, by name.
+
+use crate::process::{CLIENT_CORE, Process, SERVER_CORE};
+use crate::statistics::{Bar, Sample};
+use crate::{Outcome, Plan};
+
+/// Name, and what it runs.
+type Case = (&'static str, fn(Plan) -> Outcome<()>);
+
+const CASES: &[Case] = &[
+    ("null1", |plan| calls(plan, "null call, one after another", "null", 1, Bar::Floor(0.6))),
+    ("who1", |plan| calls(plan, "whoAmI, one after another", "who", 1, Bar::None)),
+    ("null64", |plan| calls(plan, "null call, 64 in flight", "null", 64, Bar::Floor(0.5))),
+    ("who64", |plan| calls(plan, "whoAmI, 64 in flight", "who", 64, Bar::None)),
+    ("get64", |plan| calls(plan, "getTask, 64 in flight", "get", 64, Bar::Floor(0.4))),
+    ("stream", stream),
+    ("short", short),
+];
+
+/// Runs the cases that are named; all, if none is.
+pub(crate) fn run(words: &[&str]) -> Outcome<()> {
+    let mut plan = Plan { pairs: 11, millis: 1_000, quick: false };
+    let mut chosen = Vec::new();
+    let mut words = words.iter();
+    while let Some(word) = words.next() {
+        match *word {
+            "--quick" => plan = Plan { pairs: 3, millis: 100, quick: true },
+            "--pairs" => plan.pairs = words.next().ok_or("--pairs: how many?")?.parse()?,
+            "--millis" => plan.millis = words.next().ok_or("--millis: how many?")?.parse()?,
+            name => match CASES.iter().find(|(case, _)| *case == name) {
+                Some(case) => chosen.push(case),
+                None => {
+                    let names: Vec<_> = CASES.iter().map(|(name, _)| *name).collect();
+                    return Err(format!("there is no case {name}; there are: {}", names.join(" ")).into());
+                }
+            },
+        }
+    }
+    if chosen.is_empty() {
+        chosen.extend(CASES);
+    }
+    for (name, case) in chosen {
+        println!("\n== {name}");
+        case(plan)?;
+    }
+    Ok(())
+}
+
+/// Something that is run again and again, and the server whose CPU it costs.
+struct Contender {
+    name: String,
+    server: Process,
+    client: Process,
+    rate: Sample,
+    server_micros: Sample,
+    client_micros: Sample,
+}
+
+/// What one run came to.
+struct Run {
+    rate: f64,
+    fields: Vec<u64>,
+}
+
+impl Contender {
+    fn ours(name: &str, role: &[&str]) -> Outcome<Self> {
+        Self::start(name.to_owned(), &["server"], role)
+    }
+
+    fn echo(ask: u64, reply: u64, window: usize, flush: &str) -> Outcome<Self> {
+        let (ask, reply, window) = (ask.to_string(), reply.to_string(), window.to_string());
+        let name = format!("echo {ask} B / {reply} B, flush {flush}");
+        Self::start(name, &["echo-server", &reply, flush], &["echo-client", "", &ask, &window, flush])
+    }
+
+    /// The address goes where the client's second argument is empty.
+    fn start(name: String, server: &[&str], client: &[&str]) -> Outcome<Self> {
+        let server = Process::start(SERVER_CORE, server)?;
+        let address = server.greeting.clone();
+        let client: Vec<&str> =
+            client.iter().map(|word| if word.is_empty() { address.as_str() } else { word }).collect();
+        let client = Process::start(CLIENT_CORE, &client)?;
+        let (rate, server_micros, client_micros) = Default::default();
+        Ok(Self { name, server, client, rate, server_micros, client_micros })
+    }
+
+    /// One run. Its answer begins with a count and nanoseconds; each that was counted is `units`.
+    fn run(&mut self, line: &str, units: f64) -> Outcome<Run> {
+        let before = (self.server.cpu_nanos()?, self.client.cpu_nanos()?);
+        let answer = self.client.ask(line)?;
+        let fields = answer.split_whitespace().map(str::parse).collect::<Result<Vec<u64>, _>>()?;
+        let after = (self.server.cpu_nanos()?, self.client.cpu_nanos()?);
+        let [count, nanos, ..] = fields[..] else { return Err(format!("{answer} is no measurement").into()) };
+        let count = count as f64 * units;
+        self.server_micros.add((after.0 - before.0) as f64 / 1e3 / count);
+        self.client_micros.add((after.1 - before.1) as f64 / 1e3 / count);
+        let rate = count / nanos as f64 * 1e9;
+        self.rate.add(rate);
+        Ok(Run { rate, fields })
+    }
+
+    /// Forgets what was measured.
+    fn reset(&mut self) {
+        (self.rate, self.server_micros, self.client_micros) = Default::default();
+    }
+
+    fn print(&self, unit: &str) {
+        println!(
+            "{:40} {:>28} {unit}/s   server {:>20.2} µs, client {:>20.2} µs of CPU each",
+            self.name, self.rate, self.server_micros, self.client_micros
+        );
+    }
+}
+
+/// Prints a ratio and its bar.
+fn print_ratio(what: &str, ratio: &Sample, bar: Bar) {
+    println!("{what:40} {ratio:>28.3}   {}", bar.verdict(ratio.median()));
+}
+
+/// Calls of one method.
+fn calls(plan: Plan, name: &str, kind: &str, window: usize, bar: Bar) -> Outcome<()> {
+    let line = plan.millis.to_string();
+    let mut ours = Contender::ours(name, &["calls", "", kind, &window.to_string()])?;
+    let warm = ours.run(&line, 1.0)?;
+    let [.., ask, reply] = warm.fields[..] else { return Err("no sizes".into()) };
+    let mut each = Contender::echo(ask, reply, window, "each")?;
+    // One at a time there is nothing to batch.
+    let mut batch = (window > 1).then(|| Contender::echo(ask, reply, window, "batch")).transpose()?;
+    each.run(&line, 1.0)?;
+    ours.reset();
+    each.reset();
+    let (mut ratio, mut batched) = (Sample::default(), Sample::default());
+    for _ in 0..plan.pairs {
+        let rate = ours.run(&line, 1.0)?.rate;
+        ratio.add(rate / each.run(&line, 1.0)?.rate);
+        if let Some(batch) = &mut batch {
+            batched.add(rate / batch.run(&line, 1.0)?.rate);
+        }
+    }
+    ours.print("call");
+    each.print("frame");
+    if let Some(batch) = &batch {
+        batch.print("frame");
+    }
+    print_ratio("ours / echo", &ratio, bar);
+    if batch.is_some() {
+        print_ratio("ours / echo that batches flushes", &batched, Bar::None);
+    }
+    Ok(())
+}
+
+/// One long stream, event by event and in batches.
+fn stream(plan: Plan) -> Outcome<()> {
+    let events: u32 = if plan.quick { 2_000 } else { 20_000 };
+    let text = events.to_string();
+    let units = f64::from(events);
+    let line = plan.millis.to_string();
+    let mut single = Contender::ours("stream, event by event", &["streams", "", "each", &text, "1"])?;
+    let mut many = Contender::ours("stream, in batches", &["streams", "", "batch", &text, "1"])?;
+    let warm = single.run("0", units)?;
+    many.run("0", units)?;
+    let [_, _, _, ask, reply, _] = warm.fields[..] else { return Err("no sizes".into()) };
+    let mut each = Contender::echo(ask, reply, WINDOW, "each")?;
+    let mut batch = Contender::echo(ask, reply, WINDOW, "batch")?;
+    each.run(&line, 1.0)?;
+    single.reset();
+    many.reset();
+    each.reset();
+    let (mut to_each, mut to_batch, mut to_single) =
+        (Sample::default(), Sample::default(), Sample::default());
+    for _ in 0..plan.pairs {
+        let rate = single.run("0", units)?.rate;
+        to_each.add(rate / each.run(&line, 1.0)?.rate);
+        to_single.add(many.run("0", units)?.rate / rate);
+        to_batch.add(rate / batch.run(&line, 1.0)?.rate);
+    }
+    single.print("event");
+    many.print("event");
+    each.print("frame");
+    batch.print("frame");
+    print_ratio("event by event / echo", &to_each, Bar::Floor(0.75));
+    print_ratio("event by event / echo that batches", &to_batch, Bar::None);
+    print_ratio("in batches / event by event", &to_single, Bar::Floor(3.0));
+    println!("every event came once and in order, {events} of each stream");
+    Ok(())
+}
+
+/// Many short streams at once.
+fn short(plan: Plan) -> Outcome<()> {
+    const EVENTS: u32 = 8;
+    const AT_ONCE: usize = 32;
+    let line = plan.millis.to_string();
+    let role = ["streams", "", "each", &EVENTS.to_string(), &AT_ONCE.to_string()];
+    let mut ours = Contender::ours("8-event streams, 32 at once", &role)?;
+    let warm = ours.run(&line, 1.0)?;
+    let [streams, _, _, ask, reply, frames] = warm.fields[..] else { return Err("no sizes".into()) };
+    let frames_each = frames as f64 / streams as f64;
+    let mut each = Contender::echo(ask, reply, AT_ONCE, "each")?;
+    let mut batch = Contender::echo(ask, reply, AT_ONCE, "batch")?;
+    each.run(&line, 1.0)?;
+    ours.reset();
+    each.reset();
+    let (mut to_each, mut to_batch) = (Sample::default(), Sample::default());
+    for _ in 0..plan.pairs {
+        let frames = ours.run(&line, 1.0)?.rate * frames_each;
+        to_each.add(frames / each.run(&line, 1.0)?.rate);
+        to_batch.add(frames / batch.run(&line, 1.0)?.rate);
+    }
+    ours.print("stream");
+    each.print("frame");
+    batch.print("frame");
+    println!("a stream is {frames_each:.1} frames from the server: the send's answer, its events, onEnd");
+    print_ratio("frames of streams / echo", &to_each, Bar::None);
+    print_ratio("frames of streams / echo that batches", &to_batch, Bar::None);
+    Ok(())
+}
+
+/// Frames of an echo on their way, where a stream's window is meant.
+const WINDOW: usize = 64;

@@ -1,0 +1,64 @@
+//! What the product costs, beside a raw tokio-tungstenite echo of the same message sizes.
+//!
+//! ```text
+//! cargo bench --bench rpc                    # every case
+//! cargo bench --bench rpc -- null64 get64    # these cases
+//! cargo bench --bench rpc -- --quick         # 3 short pairs of each, for a smoke test
+//! cargo bench --bench rpc -- --pairs 20
+//! ```
+//!
+//! Ratios count, not numbers: the machine is shared. So each figure is measured in interleaved pairs (ours,
+//! echo, ours, echo, …) and the ratio is taken within each pair; printed are medians with minimum and maximum.
+//! Server and client are processes of their own (this program, with a hidden first argument), each
+//! pinned to one core; a third process only asks them. The echo's frames are as long as ours on average, in each
+//! direction. `each` flushes every frame; `batch` flushes once for all that was there to read, as our
+//! transport does. Beside the time the server's CPU time for each operation is printed, which other
+//! programs disturb less.
+//!
+//! To profile a case, give it long runs and attach to the process whose arguments say `server`:
+//! `cargo bench --bench rpc -- null64 --pairs 1 --millis 20000`, then `perf record -g -p PID`.
+
+#![expect(clippy::print_stdout, reason = "a benchmark reports on the terminal")]
+
+mod calls;
+mod cases;
+mod echo;
+mod process;
+mod server;
+mod statistics;
+mod streams;
+mod wire;
+
+use std::error::Error;
+
+/// What goes wrong here is the end of the program.
+pub(crate) type Outcome<T> = Result<T, Box<dyn Error>>;
+
+/// How long and how often to measure.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Plan {
+    /// Pairs of runs that are interleaved.
+    pub(crate) pairs: usize,
+    /// Milliseconds of one run.
+    pub(crate) millis: u64,
+    /// Whether only to see that it works.
+    pub(crate) quick: bool,
+}
+
+fn main() -> Outcome<()> {
+    // Cargo says `--bench`, which means nothing here.
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        [process::ROLE, "server", ..] => server::serve(),
+        [process::ROLE, "echo-server", reply, flush] => echo::serve(reply.parse()?, flush.parse()?),
+        [process::ROLE, "echo-client", address, ask, window, flush] => {
+            echo::ask(address, ask.parse()?, window.parse()?, flush.parse()?)
+        }
+        [process::ROLE, "calls", address, kind, window] => calls::run(address, kind, window.parse()?),
+        [process::ROLE, "streams", address, kind, events, window] => {
+            streams::run(address, kind, events.parse()?, window.parse()?)
+        }
+        words => cases::run(words),
+    }
+}

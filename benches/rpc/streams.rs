@@ -1,0 +1,189 @@
+//! The client of the cases that stream a task's events into an object of its own.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::str::FromStr;
+use std::time::{Duration, Instant};
+
+use a2a_webcap::model::SendMessageRequest;
+use a2a_webcap::wire::capnp::Encode as _;
+use a2a_webcap::wire::capnp::capability_capnp::{EndReason, operations, task_observer};
+use capnp::capability::FromClientHook as _;
+use futures::future::try_join_all;
+use tokio::sync::oneshot;
+use tokio::task::LocalSet;
+
+use crate::Outcome;
+use crate::process::answer;
+use crate::wire::{Passed, authenticate, connect};
+
+/// How the observer takes events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// One in each call.
+    Each,
+    /// Many in one call, when it lags.
+    Batch,
+}
+
+impl FromStr for Kind {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "each" => Ok(Self::Each),
+            "batch" => Ok(Self::Batch),
+            other => Err(format!("{other} is no way to take events")),
+        }
+    }
+}
+
+/// Streams of `events` events, `window` of them at once. Each line says for how many milliseconds new
+/// ones are begun; with 0, each of them once. The answer: streams, nanoseconds, nanoseconds of the first half
+/// of the last stream, bytes of an event, bytes sent for one.
+pub(crate) fn run(address: &str, kind: &str, events: u64, window: usize) -> Outcome<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    LocalSet::new().block_on(&runtime, async {
+        let (service, passed) = connect(address).await?;
+        let source = Rc::new(Source {
+            operations: authenticate(&service).cast_to(),
+            kind: kind.parse()?,
+            events,
+            half: Cell::new(Duration::ZERO),
+        });
+        answer("ready", |line| measure(source.clone(), passed.clone(), window, line)).await
+    })
+}
+
+async fn measure(source: Rc<Source>, passed: Rc<Passed>, window: usize, line: String) -> Outcome<String> {
+    let time = Duration::from_millis(line.parse()?);
+    let before = (passed.sent_bytes.get(), passed.received_bytes.get(), passed.received.get());
+    let streams = Cell::new(0_u64);
+    let begun = Instant::now();
+    let repeat = async || -> Outcome<()> {
+        loop {
+            source.stream().await?;
+            streams.update(|streams| streams + 1);
+            if begun.elapsed() >= time {
+                return Ok(());
+            }
+        }
+    };
+    try_join_all((0..window).map(|_| repeat())).await?;
+    let nanos = begun.elapsed().as_nanos();
+    let frames = passed.received.get() - before.2;
+    let (sent, received) = (passed.sent_bytes.get() - before.0, passed.received_bytes.get() - before.1);
+    Ok(format!(
+        "{} {nanos} {} {} {} {frames}",
+        streams.get(),
+        source.half.get().as_nanos(),
+        sent / frames,
+        received / frames
+    ))
+}
+
+/// What streams are made with.
+struct Source {
+    operations: operations::Client,
+    kind: Kind,
+    events: u64,
+    half: Cell<Duration>,
+}
+
+impl Source {
+    /// One stream, to its end; fails unless every event came once, in order.
+    async fn stream(&self) -> Outcome<()> {
+        // The task is opened, and completed: that makes two.
+        let text = format!("burst {}", self.events - 2);
+        let (ended, end) = oneshot::channel();
+        let begun = Instant::now();
+        let observer = Observer {
+            seq: Cell::new(0),
+            half: self.events / 2,
+            half_at: Cell::new(begun),
+            ended: Cell::new(Some(ended)),
+        };
+        let mut call = self.operations.send_streaming_message_request();
+        let mut params = call.get();
+        SendMessageRequest::text(text).encode(params.reborrow().init_request());
+        params.reborrow().init_features().set_on_batch(self.kind == Kind::Batch);
+        params.set_observer(capnp_rpc::new_client(observer));
+        let started = call.send().promise.await?;
+        if started.get()?.has_error() {
+            let reason = started.get()?.get_error()?.get_message()?.to_string()?;
+            return Err(format!("the send failed: {reason}").into());
+        }
+        let (seq, half_at) = end.await.map_err(|_| "the stream ended without a word")??;
+        if seq != self.events {
+            return Err(format!("{seq} events came, not {}", self.events).into());
+        }
+        self.half.set(half_at - begun);
+        Ok(())
+    }
+}
+
+/// Counts what comes.
+struct Observer {
+    seq: Cell<u64>,
+    half: u64,
+    half_at: Cell<Instant>,
+    ended: Cell<Option<oneshot::Sender<Result<(u64, Instant), String>>>>,
+}
+
+impl Observer {
+    fn event(&self, seq: u64) -> capnp::Result<()> {
+        if seq != self.seq.get() + 1 {
+            return Err(capnp::Error::failed(format!("event {seq} came after {}", self.seq.get())));
+        }
+        self.seq.set(seq);
+        if seq == self.half {
+            self.half_at.set(Instant::now());
+        }
+        Ok(())
+    }
+}
+
+impl task_observer::Server for Observer {
+    async fn on_status_update(
+        self: Rc<Self>,
+        params: task_observer::OnStatusUpdateParams,
+    ) -> capnp::Result<()> {
+        self.event(params.get()?.get_seq())
+    }
+
+    async fn on_artifact_update(
+        self: Rc<Self>,
+        params: task_observer::OnArtifactUpdateParams,
+    ) -> capnp::Result<()> {
+        self.event(params.get()?.get_seq())
+    }
+
+    async fn on_batch(self: Rc<Self>, params: task_observer::OnBatchParams) -> capnp::Result<()> {
+        for event in params.get()?.get_events()? {
+            self.event(event.get_seq())?;
+        }
+        Ok(())
+    }
+
+    async fn on_end(
+        self: Rc<Self>,
+        params: task_observer::OnEndParams,
+        _: task_observer::OnEndResults,
+    ) -> capnp::Result<()> {
+        let end = params.get()?;
+        let outcome = match end.get_reason()? {
+            EndReason::Completed if end.get_last_seq() == self.seq.get() => {
+                Ok((self.seq.get(), self.half_at.get()))
+            }
+            reason => Err(format!(
+                "the stream ended with {reason:?} after {}, of which {} came",
+                end.get_last_seq(),
+                self.seq.get()
+            )),
+        };
+        if let Some(ended) = self.ended.take() {
+            let _ = ended.send(outcome);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,149 @@
+//! `a2a-webcap serve`.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::error::CliError;
+use super::output::Output;
+use crate::auth::{DEV_KEY_VARIABLE, DevKey, DevKeyOrigin};
+use crate::config::{Config, StoreChoice};
+use crate::server::Server;
+
+#[derive(Debug, Args)]
+pub(super) struct Serve {
+    /// Where to listen [default: 127.0.0.1:8420]
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<SocketAddr>,
+
+    /// Where tasks are kept: memory
+    #[arg(long, value_name = "STORE", value_parser = ["memory"])]
+    store: Option<String>,
+
+    /// The agent that answers: demo or echo [default: demo]
+    #[arg(long, value_name = "NAME")]
+    agent: Option<String>,
+
+    /// Accept that keys and messages cross the network unencrypted
+    #[arg(long)]
+    insecure_plaintext: bool,
+
+    /// Read settings from this file
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+impl Serve {
+    pub(super) async fn run(self, output: &mut Output) -> Result<(), CliError> {
+        let config = self.config()?;
+        let key = dev_key(&config)?;
+        let announced = config.clone();
+        let mut builder = Server::configured(config);
+        if let Some(key) = &key {
+            builder = builder.key(key.key.entry(DEVELOPER));
+        }
+        let server = builder.start().await.map_err(|error| CliError::usage(error.to_string()))?;
+        output.raw(&announcement(&announced, server.local_addr(), key.as_ref()))?;
+        stop_signal().await;
+        output.remark("stopping: what runs has a moment to come to its end");
+        server.stop().await;
+        Ok(())
+    }
+
+    fn config(&self) -> Result<Config, CliError> {
+        let config = Config::load(self.config.as_deref());
+        let mut config = config.map_err(|error| CliError::usage(format!("the settings: {error}")))?;
+        if let Some(listen) = self.listen {
+            config.listen = listen;
+        }
+        if let Some(agent) = &self.agent {
+            config.agent.clone_from(agent);
+        }
+        if self.store.is_some() {
+            config.store = StoreChoice::Memory;
+        }
+        config.insecure_plaintext |= self.insecure_plaintext;
+        Ok(config)
+    }
+}
+
+/// The key of whoever started the server, unless the settings say who may come in.
+fn dev_key(config: &Config) -> Result<Option<DevKey>, CliError> {
+    let variable = |name: &str| std::env::var(name).ok();
+    let set = variable(DEV_KEY_VARIABLE);
+    if set.is_none() && (!config.keys.is_empty() || config.anonymous) {
+        return Ok(None);
+    }
+    let unplaced = || CliError::usage("there is no place for a development key: set A2A_WEBCAP_STATE_DIR");
+    let dir = match (config.state_dir(variable), &set) {
+        (Some(dir), _) => dir,
+        (None, Some(_)) => PathBuf::new(),
+        (None, None) => return Err(unplaced()),
+    };
+    DevKey::load_or_create(&dir, set).map(Some).map_err(|error| CliError::usage(error.to_string()))
+}
+
+/// What to know at start. The key itself only when it was just made.
+fn announcement(config: &Config, address: SocketAddr, key: Option<&DevKey>) -> String {
+    let mut text = String::new();
+    let mut say = |line: &str| {
+        let _ = writeln!(text, "{line}");
+    };
+    say(&format!("Listening: http://{address}"));
+    say(&format!("Cap'n Proto: ws://{address}/capnp"));
+    say(&format!("Agent: {}, card at http://{address}/.well-known/agent-card.json", config.agent));
+    match config.store {
+        StoreChoice::Memory => say("Store: memory; tasks are lost when the server stops"),
+    }
+    match key.map(|key| (&key.origin, key)) {
+        None => say("Keys: as configured"),
+        Some((DevKeyOrigin::Environment, _)) => say(&format!("Development key: from {DEV_KEY_VARIABLE}")),
+        Some((DevKeyOrigin::Loaded(path), _)) => say(&format!("Development key: in {}", path.display())),
+        Some((DevKeyOrigin::Created(path), key)) => {
+            say(&format!("Development key: {}", key.key.expose()));
+            say(&format!("It is shown only now, and kept in {}, which only you can read.", path.display()));
+        }
+    }
+    let program = program();
+    let agent =
+        if address == Config::default().listen { String::new() } else { format!(" -a http://{address}") };
+    say("");
+    say("Try, in a second terminal:");
+    say(&format!("  {program} send{agent} --stream \"hello\""));
+    text
+}
+
+/// How this program was started: whoever used cargo does so again.
+fn program() -> String {
+    if std::env::var_os("CARGO").is_some() {
+        let release = if cfg!(debug_assertions) { "" } else { " --release" };
+        return format!("cargo run -q{release} --");
+    }
+    std::env::args().next().unwrap_or_else(|| "a2a-webcap".to_owned())
+}
+
+#[cfg(unix)]
+async fn stop_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminate) => {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = tokio::signal::ctrl_c() => {}
+            }
+        }
+        Err(_) => {
+            let _ = tokio::signal::ctrl_c().await;
+        }
+    }
+}
+
+#[cfg(not(unix))]
+async fn stop_signal() {
+    let _ = tokio::signal::ctrl_c().await;
+}
+
+/// The subject of the development key.
+const DEVELOPER: &str = "developer";

@@ -1,0 +1,43 @@
+//! `a2a-webcap task get`.
+
+use clap::Args;
+
+use super::super::error::CliError;
+use super::super::output::Output;
+use super::super::reach::Reach;
+use super::super::{follow, text};
+use crate::client::Cursor;
+use crate::model::GetTaskRequest;
+
+#[derive(Debug, Args)]
+pub(crate) struct Get {
+    /// The task
+    id: String,
+
+    /// With this many of its latest messages
+    #[arg(long, value_name = "N", default_value = "0")]
+    history: u32,
+
+    /// Wait until the task stops
+    #[arg(long, visible_alias = "watch")]
+    wait: bool,
+
+    /// Accepted and not needed: changes are pushed, not polled
+    #[arg(long, value_name = "DURATION", value_parser = super::super::duration)]
+    poll_interval: Option<std::time::Duration>,
+}
+
+impl Get {
+    pub(super) async fn run(self, reach: &Reach, output: &mut Output) -> Result<(), CliError> {
+        if self.wait {
+            let mut stream = reach.client.subscribe(self.id.as_str(), Cursor::Snapshot);
+            follow::wait(reach, &mut stream, output).await?;
+        }
+        let history_length = Some(self.history);
+        let request = GetTaskRequest { history_length, ..GetTaskRequest::new(self.id) };
+        let task = reach.answer(reach.client.get_task(request)).await?;
+        output.document(&task, || text::task(&task) + &text::history(&task))?;
+        follow::remark_on(reach, task.state(), &task.id, output);
+        Ok(())
+    }
+}

@@ -1,0 +1,39 @@
+//! `a2a-webcap task`.
+
+mod cancel;
+mod get;
+mod list;
+mod subscribe;
+
+use clap::Subcommand;
+
+use super::Global;
+use super::error::CliError;
+use super::output::Output;
+use super::reach::Reach;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum TaskCommand {
+    /// Show a task
+    Get(get::Get),
+    /// Show your tasks, latest status first
+    List(list::List),
+    /// Cancel a task
+    Cancel(cancel::Cancel),
+    /// Follow a task to its end
+    Subscribe(subscribe::Subscribe),
+}
+
+impl TaskCommand {
+    pub(super) async fn run(self, global: &Global, output: &mut Output) -> Result<(), CliError> {
+        let reach = Reach::connect(global, output).await?;
+        let done = match self {
+            Self::Get(command) => command.run(&reach, output).await,
+            Self::List(command) => command.run(&reach, output).await,
+            Self::Cancel(command) => command.run(&reach, output).await,
+            Self::Subscribe(command) => command.run(&reach, output).await,
+        };
+        reach.close().await;
+        done
+    }
+}

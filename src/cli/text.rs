@@ -1,0 +1,161 @@
+//! A2A's types for people: one `Label: value` a line, contents as blocks, no control characters.
+
+use std::fmt::Write as _;
+
+use crate::model::{
+    AgentCard, Artifact, ListTasksResponse, Message, Part, PartContent, Role, Task, TaskStatus,
+};
+
+/// One line.
+pub(super) fn field(text: &mut String, label: &str, value: &str) {
+    let value = clean(value).replace(['\n', '\t'], " ");
+    let _ = writeln!(text, "{label}: {value}");
+}
+
+/// What does not fit on a line: its label, the content, and a blank line.
+pub(super) fn block(text: &mut String, label: &str, content: &str) {
+    let _ = writeln!(text, "{label}:");
+    text.push_str(&clean(content));
+    end_block(text);
+}
+
+/// Ends what was written with a blank line.
+pub(super) fn end_block(text: &mut String) {
+    if !text.ends_with('\n') {
+        text.push('\n');
+    }
+    text.push('\n');
+}
+
+/// A peer's text without what could steer a terminal.
+pub(super) fn clean(text: &str) -> String {
+    let harmless = |c: char| !c.is_control() || matches!(c, '\n' | '\t');
+    text.chars().map(|c| if harmless(c) { c } else { char::REPLACEMENT_CHARACTER }).collect()
+}
+
+/// Parts as text: texts as they are, data as JSON, files by what they are.
+pub(super) fn parts(parts: &[Part]) -> String {
+    let mut text = String::new();
+    for part in parts {
+        match &part.content {
+            PartContent::Text(content) => text.push_str(content),
+            PartContent::Data(value) => {
+                line(&mut text, &serde_json::to_string_pretty(value).unwrap_or_default());
+            }
+            PartContent::Raw(bytes) => line(&mut text, &file(part, &format!("{} bytes", bytes.len()))),
+            PartContent::Url(url) => line(&mut text, &file(part, url)),
+        }
+    }
+    text
+}
+
+fn line(text: &mut String, content: &str) {
+    if !text.is_empty() && !text.ends_with('\n') {
+        text.push('\n');
+    }
+    text.push_str(content);
+    text.push('\n');
+}
+
+fn file(part: &Part, what: &str) -> String {
+    let name = part.filename.as_deref().unwrap_or("unnamed");
+    let media_type = part.media_type.as_deref().unwrap_or("unknown type");
+    format!("[file {name}, {media_type}, {what}]")
+}
+
+pub(super) fn artifact_name(artifact: &Artifact) -> &str {
+    artifact.name.as_deref().unwrap_or(&artifact.artifact_id)
+}
+
+/// The ids and the state: what the next command may need.
+pub(super) fn identity(text: &mut String, task_id: &str, context_id: Option<&str>, status: &TaskStatus) {
+    field(text, "Task ID", task_id);
+    field(text, "Context ID", context_id.unwrap_or_default());
+    field(text, "State", status.state.short_name());
+    if let Some(message) = &status.message {
+        block(text, "Message", &parts(&message.parts));
+    }
+}
+
+pub(super) fn task(task: &Task) -> String {
+    let mut text = String::new();
+    identity(&mut text, &task.id, task.context_id.as_deref(), &task.status);
+    for artifact in &task.artifacts {
+        block(&mut text, &label("Artifact", artifact_name(artifact)), &parts(&artifact.parts));
+    }
+    text
+}
+
+/// The messages of a task, oldest first.
+pub(super) fn history(task: &Task) -> String {
+    let mut text = String::new();
+    for message in &task.history {
+        block(&mut text, &label("History", role(message)), &parts(&message.parts));
+    }
+    text
+}
+
+pub(super) fn message(message: &Message) -> String {
+    let mut text = String::new();
+    if let Some(context_id) = &message.context_id {
+        field(&mut text, "Context ID", context_id);
+    }
+    block(&mut text, "Message", &parts(&message.parts));
+    text
+}
+
+pub(super) fn tasks(page: &ListTasksResponse) -> String {
+    let mut text = String::new();
+    for task in &page.tasks {
+        field(&mut text, "Task ID", &task.id);
+        field(&mut text, "Context ID", task.context_id.as_deref().unwrap_or_default());
+        field(&mut text, "State", task.status.state.short_name());
+        if let Some(since) = &task.status.timestamp {
+            field(&mut text, "Since", &since.to_string());
+        }
+        text.push('\n');
+    }
+    field(&mut text, "Tasks", &format!("{} of {}", page.tasks.len(), page.total_size));
+    if !page.next_page_token.is_empty() {
+        field(&mut text, "Next page", &page.next_page_token);
+    }
+    text
+}
+
+pub(super) fn card(card: &AgentCard) -> String {
+    let mut text = String::new();
+    field(&mut text, "Name", &card.name);
+    field(&mut text, "Description", &card.description);
+    field(&mut text, "Version", &card.version);
+    for interface in &card.supported_interfaces {
+        let shown =
+            format!("{} {} (A2A {})", interface.url, interface.protocol_binding, interface.protocol_version);
+        field(&mut text, "Interface", &shown);
+    }
+    let yes = |flag: Option<bool>| if flag == Some(true) { "yes" } else { "no" };
+    field(&mut text, "Streaming", yes(card.capabilities.streaming));
+    field(&mut text, "Push notifications", yes(card.capabilities.push_notifications));
+    field(&mut text, "Extended card", yes(card.capabilities.extended_agent_card));
+    for scheme in card.security_schemes.keys() {
+        field(&mut text, "Security scheme", scheme);
+    }
+    field(&mut text, "Signatures", &format!("{} (not verified)", card.signatures.len()));
+    for skill in &card.skills {
+        field(&mut text, "Skill", &format!("{}: {}", skill.id, skill.description));
+        for example in &skill.examples {
+            field(&mut text, "Example", example);
+        }
+    }
+    text
+}
+
+pub(super) fn label(kind: &str, name: &str) -> String {
+    format!("{kind} {}", clean(name).replace(['\n', '\t'], " "))
+}
+
+fn role(message: &Message) -> &'static str {
+    match message.role {
+        Role::User => "user",
+        Role::Agent => "agent",
+    }
+}
