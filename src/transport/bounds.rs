@@ -30,6 +30,7 @@ use crate::fault::FaultKind;
 use crate::limits::WireLimits;
 
 /// What each side holds of the other.
+#[cfg_attr(test, derive(Clone))]
 #[derive(Debug)]
 pub(super) struct Ledger {
     bounds: Bounds,
@@ -49,6 +50,7 @@ pub(super) struct Ledger {
     embargoes: IdTable<()>,
 }
 
+#[cfg_attr(test, derive(Clone))]
 #[derive(Debug)]
 struct Bounds {
     exports: usize,
@@ -57,6 +59,7 @@ struct Bounds {
     abandoned: usize,
 }
 
+#[cfg_attr(test, derive(Clone))]
 #[derive(Debug, Default)]
 struct Answer {
     returned: bool,
@@ -68,6 +71,7 @@ struct Answer {
     exports: Vec<u32>,
 }
 
+#[cfg_attr(test, derive(Clone))]
 #[derive(Debug, Default)]
 struct Export {
     references: u32,
@@ -75,6 +79,7 @@ struct Export {
     reflects: bool,
 }
 
+#[cfg_attr(test, derive(Clone))]
 #[derive(Debug, Default)]
 struct Question {
     returned: bool,
@@ -82,6 +87,7 @@ struct Question {
     exports: Vec<u32>,
 }
 
+#[cfg_attr(test, derive(Clone))]
 #[derive(Debug)]
 struct Import {
     references: u32,

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 /// Values by `u32` id.
+#[cfg_attr(test, derive(Clone))]
 #[derive(Debug)]
 pub(super) struct IdTable<T> {
     dense: Vec<Option<T>>,

@@ -17,6 +17,8 @@ mod close;
 mod driver;
 mod flow;
 mod frames;
+#[cfg(test)]
+mod fuzz;
 mod handle;
 #[cfg(test)]
 mod hostile;

@@ -47,6 +47,10 @@ pub(crate) enum Method {
     Stream,
     /// Data, streaming.
     Sink,
+    /// → what was kept last: an object of the caller's own, maybe.
+    Give,
+    /// Calls what was kept last, and does not wait for the answer.
+    Poke,
 }
 
 /// An object to be called.
@@ -93,7 +97,7 @@ impl Bench {
                 self.world.kept.borrow_mut().push(kept);
             }
             m if m == Method::Stream as u16 => {
-                let sink = self.world.kept.borrow().last().cloned().expect("something is kept");
+                let sink = self.kept()?;
                 for _ in 0..number(&params)? {
                     sink_call(&sink, 256).await?;
                 }
@@ -102,9 +106,21 @@ impl Bench {
                 let data: capnp::data::Reader<'_> = params.get()?.get_as()?;
                 self.world.sunk.set(self.world.sunk.get() + data.len());
             }
+            m if m == Method::Give as u16 => {
+                results.get().set_as_capability(self.kept()?.hook);
+            }
+            m if m == Method::Poke as u16 => {
+                let kept = self.kept()?;
+                tokio::task::spawn_local(async move { call(&kept, Method::Echo, b"poke").await });
+            }
             _ => return Err(capnp::Error::unimplemented("no such method".to_owned())),
         }
         Ok(())
+    }
+
+    fn kept(&self) -> capnp::Result<Client> {
+        let kept = self.world.kept.borrow().last().cloned();
+        kept.ok_or_else(|| capnp::Error::failed("nothing is kept".to_owned()))
     }
 }
 
@@ -116,7 +132,8 @@ impl Drop for Bench {
 
 fn number(params: &Params<any_pointer::Owned>) -> capnp::Result<u64> {
     let data: capnp::data::Reader<'_> = params.get()?.get_as()?;
-    Ok(u64::from_le_bytes(data.try_into().expect("eight bytes")))
+    let bytes = data.try_into().map_err(|_| capnp::Error::failed("eight bytes are a number".to_owned()))?;
+    Ok(u64::from_le_bytes(bytes))
 }
 
 struct BenchClient(Client);
