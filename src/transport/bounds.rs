@@ -12,6 +12,8 @@
 //! - a promise sent anew after it was resolved ("dangling client ref"), or an object as a promise;
 //! - an embargo lifted twice; a `Return` twice, or `canceled` for a call that we did not cancel, which
 //!   would never end; results from, or for, a third party;
+//! - a tail call (`sendResultsTo.yourself`): if a promise that it carries becomes its own answer, nothing
+//!   of either is ever let go, not even at the end of the connection;
 //! - a `Return` whose `releaseParamCaps` is set: capnp-rpc ignores it, so the ledger asks for the
 //!   `Release` messages that it stands for.
 
@@ -64,8 +66,6 @@ struct Bounds {
 struct Answer {
     returned: bool,
     finished: bool,
-    /// The results go to another call of the peer (a tail call), which may take them once.
-    redirected: bool,
     /// The results hold an object of the peer's own.
     reflects: bool,
     exports: Vec<u32>,
@@ -181,7 +181,7 @@ impl Ledger {
             }
             Ok(message::Bootstrap(bootstrap)) => {
                 let id = bootstrap.map_err(malformed)?.get_question_id();
-                self.open_answer(id, Answer::default())?;
+                self.open_answer(id)?;
             }
             Ok(message::Unimplemented(original)) => {
                 self.unimplemented_received(original.map_err(malformed)?)?;
@@ -202,20 +202,23 @@ impl Ledger {
 
     fn call_received(&mut self, call: call::Reader<'_>) -> Verdict {
         self.check_target(call.get_target().map_err(malformed)?)?;
-        let redirected = match call.get_send_results_to().which() {
-            Ok(call::send_results_to::Caller(())) => false,
-            Ok(call::send_results_to::Yourself(())) => true,
+        match call.get_send_results_to().which() {
+            Ok(call::send_results_to::Caller(())) => {}
+            Ok(call::send_results_to::Yourself(())) => {
+                let message = "tail calls are not supported: ask for results to the caller";
+                return Err(CloseReason::violation(message));
+            }
             _ => return Err(CloseReason::violation("results for a third party are not supported")),
-        };
+        }
         self.caps_received(call.get_params().map_err(malformed)?)?;
-        self.open_answer(call.get_question_id(), Answer { redirected, ..Answer::default() })
+        self.open_answer(call.get_question_id())
     }
 
-    fn open_answer(&mut self, id: u32, answer: Answer) -> Verdict {
+    fn open_answer(&mut self, id: u32) -> Verdict {
         if self.answers.get(id).is_some() {
             return Err(CloseReason::violation("a new call has the id of one that is not over"));
         }
-        self.answers.insert(id, answer);
+        self.answers.insert(id, Answer::default());
         self.unanswered += 1;
         let limit = self.bounds.questions;
         if self.unanswered > limit {
@@ -240,14 +243,6 @@ impl Ledger {
             Ok(_) if finished => {}
             Ok(return_::Results(payload)) => self.caps_received(payload.map_err(malformed)?)?,
             Ok(return_::Exception(exception)) => drop(exception.map_err(malformed)?),
-            Ok(return_::TakeFromOtherQuestion(other)) => {
-                let answer = self.answers.get_mut(other).filter(|answer| answer.redirected);
-                answer
-                    .ok_or_else(|| {
-                        CloseReason::violation("an answer from a call that has no results to give")
-                    })?
-                    .redirected = false;
-            }
             _ => return Err(CloseReason::violation("an answer of a kind that was not asked for")),
         }
         if finished || ret.get_no_finish_needed() {
