@@ -87,10 +87,8 @@ async fn copy(
         if read == 0 {
             return Ok(());
         }
-        if let Some(state) = answers {
-            if state.muted.load(Ordering::SeqCst) {
-                continue;
-            }
+        if answers.is_some_and(|state| state.muted.load(Ordering::SeqCst)) {
+            continue;
         }
         to.write_all(&buffer[..read]).await?;
     }
