@@ -7,8 +7,12 @@
 //! `Resolve` after our `Release`, a call on an answer that held nothing) passes.
 //!
 //! What is covered in capnp-rpc 0.27.3, beside the unbounded tables:
-//! - a promise that is resolved to itself, directly, through others or through our own exports, which
-//!   makes `get_resolved` loop for ever;
+//! - a promise that is resolved to itself, directly or through others, which makes `get_resolved` loop for
+//!   ever;
+//! - a promise that is resolved to one of our objects, or to an answer of ours: where that holds the
+//!   promise (the call that answers carried it; the stream that it stands for calls it), nothing of either
+//!   is ever let go, not even at the end of the connection. The objects of this protocol are never given
+//!   back as promises, so all such resolutions are refused;
 //! - a promise sent anew after it was resolved ("dangling client ref"), or an object as a promise;
 //! - an embargo lifted twice; a `Return` twice, or `canceled` for a call that we did not cancel, which
 //!   would never end; results from, or for, a third party;
@@ -66,8 +70,6 @@ struct Answer {
     finished: bool,
     /// The results go to another call of the peer (a tail call), which may take them once.
     redirected: bool,
-    /// The results hold an object of the peer's own.
-    reflects: bool,
     exports: Vec<u32>,
 }
 
@@ -75,8 +77,6 @@ struct Answer {
 #[derive(Debug, Default)]
 struct Export {
     references: u32,
-    /// It was resolved to an object of the peer's own.
-    reflects: bool,
 }
 
 #[cfg_attr(test, derive(Clone))]
@@ -305,22 +305,18 @@ impl Ledger {
         }
         if let resolve::Cap(descriptor) = resolve.which().map_err(malformed)? {
             let descriptor = descriptor.map_err(malformed)?;
-            let circular = match descriptor.which().map_err(malformed)? {
+            match descriptor.which().map_err(malformed)? {
                 cap_descriptor::None(()) => {
                     return Err(CloseReason::violation("a promise is resolved to nothing"));
                 }
-                cap_descriptor::SenderHosted(other) | cap_descriptor::SenderPromise(other) => other == id,
-                cap_descriptor::ReceiverHosted(export) => {
-                    self.exports.get(export).is_some_and(|export| export.reflects)
+                cap_descriptor::SenderHosted(other) | cap_descriptor::SenderPromise(other) if other == id => {
+                    return Err(CloseReason::violation("a promise is resolved to itself"));
                 }
-                cap_descriptor::ReceiverAnswer(answer) => {
-                    let answer = answer.map_err(malformed)?.get_question_id();
-                    self.answers.get(answer).is_some_and(|answer| answer.reflects)
+                cap_descriptor::ReceiverHosted(_) | cap_descriptor::ReceiverAnswer(_) => {
+                    let message = "a promise may only become an object of its sender's own";
+                    return Err(CloseReason::violation(message));
                 }
-                cap_descriptor::ThirdPartyHosted(_) => false,
-            };
-            if circular {
-                return Err(CloseReason::violation("a promise is resolved to itself"));
+                _ => {}
             }
             self.cap_received(descriptor)?;
         }
@@ -466,10 +462,9 @@ impl Ledger {
 
     fn return_sent(&mut self, ret: return_::Reader<'_>) -> Verdict {
         let id = ret.get_answer_id();
-        let (mut exports, mut reflects) = (Vec::new(), false);
+        let mut exports = Vec::new();
         if let Ok(return_::Results(Ok(payload))) = ret.which() {
             exports = self.caps_sent(payload)?;
-            reflects = payload.get_cap_table().is_ok_and(|table| table.iter().any(is_reflected));
         }
         let Some(answer) = self.answers.get_mut(id) else { return Ok(()) };
         if answer.finished {
@@ -484,7 +479,6 @@ impl Ledger {
             return Ok(());
         }
         answer.returned = true;
-        answer.reflects = reflects;
         answer.exports = exports;
         let (limit, held) = (self.bounds.exports, self.answers.len() - self.unanswered - self.abandoned);
         if held > limit {
@@ -496,11 +490,6 @@ impl Ledger {
     fn resolve_sent(&mut self, resolve: resolve::Reader<'_>) -> Verdict {
         if let Ok(resolve::Cap(Ok(descriptor))) = resolve.which() {
             self.cap_sent(descriptor)?;
-            if is_reflected(descriptor)
-                && let Some(export) = self.exports.get_mut(resolve.get_promise_id())
-            {
-                export.reflects = true;
-            }
         }
         Ok(())
     }
@@ -526,7 +515,7 @@ impl Ledger {
         };
         match self.exports.get_mut(id) {
             Some(export) => export.references = export.references.saturating_add(1),
-            None => self.exports.insert(id, Export { references: 1, reflects: false }),
+            None => self.exports.insert(id, Export { references: 1 }),
         }
         let limit = self.bounds.exports;
         if self.exports.len() > limit {
@@ -534,12 +523,6 @@ impl Ledger {
         }
         Ok(Some(id))
     }
-}
-
-/// Whether an object that we send is the peer's own.
-fn is_reflected(descriptor: cap_descriptor::Reader<'_>) -> bool {
-    let kind = descriptor.which();
-    matches!(kind, Ok(cap_descriptor::ReceiverHosted(_) | cap_descriptor::ReceiverAnswer(_)))
 }
 
 fn check_transform(answer: promised_answer::Reader<'_>) -> Verdict {
