@@ -101,7 +101,8 @@ fn fuzz<P: Future<Output = ()>>(play: impl Fn(Rc<Bench>, u64, bool) -> P) {
         let scripts = setting("A2A_WEBCAP_FUZZ_SCRIPTS").unwrap_or(SCRIPTS);
         let warm = scripts / 4;
         let mut before = 0;
-        let mut seed = 0; let mut leaked=1;
+        let mut seed = 0;
+        let mut leaked = 1;
         while seed < scripts {
             let seeds = seed..(seed + AT_ONCE).min(scripts);
             let playing = seeds.clone().map(|seed| play(Rc::clone(&bench), seed, false));
@@ -116,7 +117,15 @@ fn fuzz<P: Future<Output = ()>>(play: impl Fn(Rc<Bench>, u64, bool) -> P) {
                         culprits.push(seed);
                     }
                 }
-                println!("CULPRITS {culprits:?}"); if false {panic!("the seeds {culprits:?} of {seeds:?}: a hang, a defect or a leak"); } leaked += culprits.len() as u64;
+                println!(
+                    "CULPRITS {culprits:?} of {seeds:?} hang {} {:?}",
+                    played.is_err(),
+                    crate::hostile_bench::held(&bench.world.server)
+                );
+                if false {
+                    panic!("the seeds {culprits:?} of {seeds:?}: a hang, a defect or a leak");
+                }
+                leaked = bench.world.server.service().authority().counters().grants;
             }
             if seeds.contains(&warm) {
                 before = resident_bytes();
@@ -126,7 +135,11 @@ fn fuzz<P: Future<Output = ()>>(play: impl Fn(Rc<Bench>, u64, bool) -> P) {
         witness.finish().await;
         settles(&bench.world.server).await;
         let grown = resident_bytes().saturating_sub(before);
-        println!("{scripts} scripts, {:?}, {} KiB more", bench.world.server.net_counters().closes(), grown >> 10);
+        println!(
+            "{scripts} scripts, {:?}, {} KiB more",
+            bench.world.server.net_counters().closes(),
+            grown >> 10
+        );
         assert!(grown < GROWTH, "{grown} bytes more than after {warm} scripts");
     });
 }

@@ -80,6 +80,8 @@ pub(crate) struct Script {
     exports: Vec<u32>,
     /// Our own promises, unresolved.
     promises: Vec<u32>,
+    /// Which of our calls carried which.
+    carried: HashMap<u32, u32>,
     /// Calls of the server that we have not answered.
     calls: Vec<u32>,
     /// Embargoes of the server that we have not lifted.
@@ -104,6 +106,7 @@ impl Script {
             imports: Vec::new(),
             exports: Vec::new(),
             promises: Vec::new(),
+            carried: HashMap::new(),
             calls: Vec::new(),
             embargoes: Vec::new(),
             said: Vec::new(),
@@ -276,9 +279,17 @@ impl Script {
             target = Target::Answer(1, vec![0]);
         }
         let caps: Vec<Cap> = (0..1 + self.dice.under(2)).map(|_| self.cap()).collect();
-        let results_to = if self.dice.percent(4) { 1 + self.dice.under(2) } else { 0 };
-        let results_to = if results_to == 2 && !self.lie() { 1 } else { results_to };
+        let results_to = match self.dice.under(100) {
+            0..4 => 1,
+            _ if self.lie() => 2,
+            _ => 0,
+        };
         let id = self.new_question();
+        let promises = caps.iter().filter_map(|cap| match cap {
+            Cap::MyPromise(promise) => Some((*promise, id)),
+            _ => None,
+        });
+        self.carried.extend(promises);
         let mut dice = self.dice.clone();
         self.dice.next();
         let what =
@@ -395,7 +406,13 @@ impl Script {
             }
             self.promises.swap_remove(index)
         };
-        let cap = if self.lie() && self.dice.percent(30) { Cap::MyPromise(id) } else { self.cap() };
+        let cap = match self.carried.remove(&id) {
+            // In a circle: the call that carried it answers it.
+            Some(question) if self.lie() => Cap::YourAnswer(question, self.path()),
+            _ if self.lie() => Cap::MyPromise(id),
+            _ if self.lie() => self.cap(),
+            _ => self.mine(),
+        };
         let broken = self.dice.percent(20) || matches!(cap, Cap::None) && !self.lie();
         self.say(format!("resolve {id} {cap:?} broken {broken}"), |message| {
             let mut resolve = message.init_resolve();
@@ -614,7 +631,7 @@ fn write_payload(
 }
 
 fn write_params(content: any_pointer::Builder<'_>, (interface, method): (u64, u16), dice: &mut Dice) {
-    let texts = ["stream 3 1ms", "message hi", "ask", "fail", "burst 40", "hello"];
+    let texts = ["stream 3 1ms", "message hi", "reject", "fail", "burst 40", "hello"];
     let request = SendMessageRequest::text(*dice.pick(&texts).expect("some"));
     if dice.percent(6) {
         // Something else than what is expected.

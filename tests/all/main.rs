@@ -1,5 +1,8 @@
 //! The integration tests: real sockets, through the public surface only.
 
+mod capabilities;
+mod doubles;
+mod examples;
 mod fuzz;
 mod fuzz_script;
 mod hostile_bench;
@@ -7,9 +10,6 @@ mod hostile_frames;
 mod hostile_http;
 mod hostile_peer;
 mod hostile_rpc;
-mod capabilities;
-mod doubles;
-mod examples;
 mod peers;
 mod proxy;
 mod raw;
