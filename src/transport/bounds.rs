@@ -48,6 +48,8 @@ pub(super) struct Ledger {
     exports: IdTable<Export>,
     /// Our calls, until they are answered and finished.
     questions: IdTable<Question>,
+    /// Of these, those that are not answered.
+    waiting: usize,
     /// Objects of the peer that we hold.
     imports: IdTable<Import>,
     /// Embargoes of ours that the peer has not lifted.
@@ -61,6 +63,7 @@ struct Bounds {
     imports: usize,
     questions: usize,
     abandoned: usize,
+    calls: usize,
 }
 
 #[cfg_attr(test, derive(Clone))]
@@ -133,6 +136,7 @@ impl Ledger {
                 imports: limits.imports,
                 questions: limits.questions,
                 abandoned: limits.abandoned_calls,
+                calls: limits.calls,
             },
             answers: IdTable::default(),
             unanswered: 0,
@@ -140,6 +144,7 @@ impl Ledger {
             spare_finishes: 0,
             exports: IdTable::default(),
             questions: IdTable::default(),
+            waiting: 0,
             imports: IdTable::default(),
             embargoes: IdTable::default(),
         }
@@ -155,6 +160,22 @@ impl Ledger {
             imports: self.imports.len(),
             ..Counters::default()
         }
+    }
+
+    /// Whether a stream may make one more call: enough of ours are answered.
+    pub(super) fn may_call(&self) -> bool {
+        self.waiting <= self.bounds.calls
+    }
+
+    fn open_question(&mut self, id: u32, exports: Vec<u32>) -> Verdict {
+        self.questions.insert(id, Question { exports, ..Question::default() });
+        self.waiting += 1;
+        // Streams wait at the bound; what goes beyond it is their last words.
+        let limit = self.bounds.calls.saturating_add(self.bounds.exports.saturating_mul(2));
+        if self.waiting > limit {
+            return Err(quota(format!("{limit} calls on your objects are unanswered: answer them")));
+        }
+        Ok(())
     }
 }
 
@@ -230,6 +251,7 @@ impl Ledger {
         let question = question
             .ok_or_else(|| CloseReason::violation("an answer to a call that does not wait for one"))?;
         question.returned = true;
+        self.waiting -= 1;
         let finished = question.finished;
         let releasing = match ret.get_release_param_caps() {
             true => std::mem::take(&mut question.exports),
@@ -422,10 +444,10 @@ impl Ledger {
         match kind {
             message::Call(Ok(call)) => {
                 let exports = call.get_params().map_or(Ok(Vec::new()), |params| self.caps_sent(params))?;
-                self.questions.insert(call.get_question_id(), Question { exports, ..Question::default() });
+                self.open_question(call.get_question_id(), exports)?;
             }
             message::Bootstrap(Ok(bootstrap)) => {
-                self.questions.insert(bootstrap.get_question_id(), Question::default());
+                self.open_question(bootstrap.get_question_id(), Vec::new())?;
             }
             message::Return(Ok(ret)) => self.return_sent(ret)?,
             message::Finish(Ok(finish)) => {
