@@ -37,6 +37,9 @@ pub struct WireLimits {
     pub imports: usize,
     /// Calls of the peer that may be unanswered.
     pub questions: usize,
+    /// Calls on objects of the peer that it may leave unanswered before streams wait for it. What goes beyond
+    /// that by twice `exports` ends the connection.
+    pub calls: usize,
     /// Calls that the peer may abandon before they are answered, over the connection's life. Each
     /// costs about 245 bytes until the connection ends (a defect of capnp-rpc 0.27.3).
     pub abandoned_calls: usize,
@@ -128,6 +131,7 @@ impl Default for WireLimits {
             exports: 4_096,
             imports: 4_096,
             questions: 1_024,
+            calls: 8_192,
             abandoned_calls: 50_000,
             queued_messages: 2,
             send_budget_bytes: 256 << 10,

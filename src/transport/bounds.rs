@@ -7,13 +7,15 @@
 //! `Resolve` after our `Release`, a call on an answer that held nothing) passes.
 //!
 //! What is covered in capnp-rpc 0.27.3, beside the unbounded tables:
-//! - a promise that is resolved to itself, directly, through others or through our own exports, which
-//!   makes `get_resolved` loop for ever;
+//! - a promise that is resolved to itself, directly or through others, which makes `get_resolved` loop for
+//!   ever;
+//! - a promise that is resolved to one of our objects, or to an answer of ours: where that holds the
+//!   promise (the call that answers carried it; the stream that it stands for calls it), nothing of either
+//!   is ever let go, not even at the end of the connection. The objects of this protocol are never given
+//!   back as promises, so all such resolutions are refused;
 //! - a promise sent anew after it was resolved ("dangling client ref"), or an object as a promise;
 //! - an embargo lifted twice; a `Return` twice, or `canceled` for a call that we did not cancel, which
 //!   would never end; results from, or for, a third party;
-//! - a tail call (`sendResultsTo.yourself`): if a promise that it carries becomes its own answer, nothing
-//!   of either is ever let go, not even at the end of the connection;
 //! - a `Return` whose `releaseParamCaps` is set: capnp-rpc ignores it, so the ledger asks for the
 //!   `Release` messages that it stands for.
 
@@ -46,6 +48,8 @@ pub(super) struct Ledger {
     exports: IdTable<Export>,
     /// Our calls, until they are answered and finished.
     questions: IdTable<Question>,
+    /// Of these, those that are not answered.
+    waiting: usize,
     /// Objects of the peer that we hold.
     imports: IdTable<Import>,
     /// Embargoes of ours that the peer has not lifted.
@@ -59,6 +63,7 @@ struct Bounds {
     imports: usize,
     questions: usize,
     abandoned: usize,
+    calls: usize,
 }
 
 #[cfg_attr(test, derive(Clone))]
@@ -66,8 +71,8 @@ struct Bounds {
 struct Answer {
     returned: bool,
     finished: bool,
-    /// The results hold an object of the peer's own.
-    reflects: bool,
+    /// The results go to another call of the peer (a tail call), which may take them once.
+    redirected: bool,
     exports: Vec<u32>,
 }
 
@@ -75,8 +80,6 @@ struct Answer {
 #[derive(Debug, Default)]
 struct Export {
     references: u32,
-    /// It was resolved to an object of the peer's own.
-    reflects: bool,
 }
 
 #[cfg_attr(test, derive(Clone))]
@@ -133,6 +136,7 @@ impl Ledger {
                 imports: limits.imports,
                 questions: limits.questions,
                 abandoned: limits.abandoned_calls,
+                calls: limits.calls,
             },
             answers: IdTable::default(),
             unanswered: 0,
@@ -140,6 +144,7 @@ impl Ledger {
             spare_finishes: 0,
             exports: IdTable::default(),
             questions: IdTable::default(),
+            waiting: 0,
             imports: IdTable::default(),
             embargoes: IdTable::default(),
         }
@@ -155,6 +160,22 @@ impl Ledger {
             imports: self.imports.len(),
             ..Counters::default()
         }
+    }
+
+    /// Whether a stream may make one more call: enough of ours are answered.
+    pub(super) fn may_call(&self) -> bool {
+        self.waiting <= self.bounds.calls
+    }
+
+    fn open_question(&mut self, id: u32, exports: Vec<u32>) -> Verdict {
+        self.questions.insert(id, Question { exports, ..Question::default() });
+        self.waiting += 1;
+        // Streams wait at the bound; what goes beyond it is their last words.
+        let limit = self.bounds.calls.saturating_add(self.bounds.exports.saturating_mul(2));
+        if self.waiting > limit {
+            return Err(quota(format!("{limit} calls on your objects are unanswered: answer them")));
+        }
+        Ok(())
     }
 }
 
@@ -181,7 +202,7 @@ impl Ledger {
             }
             Ok(message::Bootstrap(bootstrap)) => {
                 let id = bootstrap.map_err(malformed)?.get_question_id();
-                self.open_answer(id)?;
+                self.open_answer(id, Answer::default())?;
             }
             Ok(message::Unimplemented(original)) => {
                 self.unimplemented_received(original.map_err(malformed)?)?;
@@ -202,23 +223,20 @@ impl Ledger {
 
     fn call_received(&mut self, call: call::Reader<'_>) -> Verdict {
         self.check_target(call.get_target().map_err(malformed)?)?;
-        match call.get_send_results_to().which() {
-            Ok(call::send_results_to::Caller(())) => {}
-            Ok(call::send_results_to::Yourself(())) => {
-                let message = "tail calls are not supported: ask for results to the caller";
-                return Err(CloseReason::violation(message));
-            }
+        let redirected = match call.get_send_results_to().which() {
+            Ok(call::send_results_to::Caller(())) => false,
+            Ok(call::send_results_to::Yourself(())) => true,
             _ => return Err(CloseReason::violation("results for a third party are not supported")),
-        }
+        };
         self.caps_received(call.get_params().map_err(malformed)?)?;
-        self.open_answer(call.get_question_id())
+        self.open_answer(call.get_question_id(), Answer { redirected, ..Answer::default() })
     }
 
-    fn open_answer(&mut self, id: u32) -> Verdict {
+    fn open_answer(&mut self, id: u32, answer: Answer) -> Verdict {
         if self.answers.get(id).is_some() {
             return Err(CloseReason::violation("a new call has the id of one that is not over"));
         }
-        self.answers.insert(id, Answer::default());
+        self.answers.insert(id, answer);
         self.unanswered += 1;
         let limit = self.bounds.questions;
         if self.unanswered > limit {
@@ -233,6 +251,7 @@ impl Ledger {
         let question = question
             .ok_or_else(|| CloseReason::violation("an answer to a call that does not wait for one"))?;
         question.returned = true;
+        self.waiting -= 1;
         let finished = question.finished;
         let releasing = match ret.get_release_param_caps() {
             true => std::mem::take(&mut question.exports),
@@ -243,6 +262,14 @@ impl Ledger {
             Ok(_) if finished => {}
             Ok(return_::Results(payload)) => self.caps_received(payload.map_err(malformed)?)?,
             Ok(return_::Exception(exception)) => drop(exception.map_err(malformed)?),
+            Ok(return_::TakeFromOtherQuestion(other)) => {
+                let answer = self.answers.get_mut(other).filter(|answer| answer.redirected);
+                answer
+                    .ok_or_else(|| {
+                        CloseReason::violation("an answer from a call that has no results to give")
+                    })?
+                    .redirected = false;
+            }
             _ => return Err(CloseReason::violation("an answer of a kind that was not asked for")),
         }
         if finished || ret.get_no_finish_needed() {
@@ -300,22 +327,18 @@ impl Ledger {
         }
         if let resolve::Cap(descriptor) = resolve.which().map_err(malformed)? {
             let descriptor = descriptor.map_err(malformed)?;
-            let circular = match descriptor.which().map_err(malformed)? {
+            match descriptor.which().map_err(malformed)? {
                 cap_descriptor::None(()) => {
                     return Err(CloseReason::violation("a promise is resolved to nothing"));
                 }
-                cap_descriptor::SenderHosted(other) | cap_descriptor::SenderPromise(other) => other == id,
-                cap_descriptor::ReceiverHosted(export) => {
-                    self.exports.get(export).is_some_and(|export| export.reflects)
+                cap_descriptor::SenderHosted(other) | cap_descriptor::SenderPromise(other) if other == id => {
+                    return Err(CloseReason::violation("a promise is resolved to itself"));
                 }
-                cap_descriptor::ReceiverAnswer(answer) => {
-                    let answer = answer.map_err(malformed)?.get_question_id();
-                    self.answers.get(answer).is_some_and(|answer| answer.reflects)
+                cap_descriptor::ReceiverHosted(_) | cap_descriptor::ReceiverAnswer(_) => {
+                    let message = "a promise may only become an object of its sender's own";
+                    return Err(CloseReason::violation(message));
                 }
-                cap_descriptor::ThirdPartyHosted(_) => false,
-            };
-            if circular {
-                return Err(CloseReason::violation("a promise is resolved to itself"));
+                _ => {}
             }
             self.cap_received(descriptor)?;
         }
@@ -421,10 +444,10 @@ impl Ledger {
         match kind {
             message::Call(Ok(call)) => {
                 let exports = call.get_params().map_or(Ok(Vec::new()), |params| self.caps_sent(params))?;
-                self.questions.insert(call.get_question_id(), Question { exports, ..Question::default() });
+                self.open_question(call.get_question_id(), exports)?;
             }
             message::Bootstrap(Ok(bootstrap)) => {
-                self.questions.insert(bootstrap.get_question_id(), Question::default());
+                self.open_question(bootstrap.get_question_id(), Vec::new())?;
             }
             message::Return(Ok(ret)) => self.return_sent(ret)?,
             message::Finish(Ok(finish)) => {
@@ -461,10 +484,9 @@ impl Ledger {
 
     fn return_sent(&mut self, ret: return_::Reader<'_>) -> Verdict {
         let id = ret.get_answer_id();
-        let (mut exports, mut reflects) = (Vec::new(), false);
+        let mut exports = Vec::new();
         if let Ok(return_::Results(Ok(payload))) = ret.which() {
             exports = self.caps_sent(payload)?;
-            reflects = payload.get_cap_table().is_ok_and(|table| table.iter().any(is_reflected));
         }
         let Some(answer) = self.answers.get_mut(id) else { return Ok(()) };
         if answer.finished {
@@ -479,7 +501,6 @@ impl Ledger {
             return Ok(());
         }
         answer.returned = true;
-        answer.reflects = reflects;
         answer.exports = exports;
         let (limit, held) = (self.bounds.exports, self.answers.len() - self.unanswered - self.abandoned);
         if held > limit {
@@ -491,11 +512,6 @@ impl Ledger {
     fn resolve_sent(&mut self, resolve: resolve::Reader<'_>) -> Verdict {
         if let Ok(resolve::Cap(Ok(descriptor))) = resolve.which() {
             self.cap_sent(descriptor)?;
-            if is_reflected(descriptor)
-                && let Some(export) = self.exports.get_mut(resolve.get_promise_id())
-            {
-                export.reflects = true;
-            }
         }
         Ok(())
     }
@@ -521,7 +537,7 @@ impl Ledger {
         };
         match self.exports.get_mut(id) {
             Some(export) => export.references = export.references.saturating_add(1),
-            None => self.exports.insert(id, Export { references: 1, reflects: false }),
+            None => self.exports.insert(id, Export { references: 1 }),
         }
         let limit = self.bounds.exports;
         if self.exports.len() > limit {
@@ -529,12 +545,6 @@ impl Ledger {
         }
         Ok(Some(id))
     }
-}
-
-/// Whether an object that we send is the peer's own.
-fn is_reflected(descriptor: cap_descriptor::Reader<'_>) -> bool {
-    let kind = descriptor.which();
-    matches!(kind, Ok(cap_descriptor::ReceiverHosted(_) | cap_descriptor::ReceiverAnswer(_)))
 }
 
 fn check_transform(answer: promised_answer::Reader<'_>) -> Verdict {

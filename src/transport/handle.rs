@@ -7,12 +7,13 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use capnp::message::{Builder, HeapAllocator};
+use capnp::message::{Builder, HeapAllocator, Reader};
 use tokio::sync::Notify;
 
-use super::bounds::{Ledger, Sent};
+use super::bounds::{Ledger, Received, Sent};
 use super::close::CloseReason;
 use super::frames::{FrameQueue, Frames};
+use super::message::Frame;
 use super::{message, vat};
 use crate::fault::{Fault, FaultKind};
 use crate::limits::WireLimits;
@@ -101,9 +102,10 @@ impl ConnectionHandle {
         }
     }
 
-    /// Whether a stream may send: what waits to be written is within the send budget.
+    /// Whether a stream may send: what waits to be written is within the send budget, and the peer has
+    /// answered enough of our calls.
     pub fn has_room(&self) -> bool {
-        self.queued_bytes() <= self.limits.send_budget_bytes
+        self.may_queue() && self.ledger.borrow().may_call()
     }
 
     /// Waits until [`has_room`](Self::has_room). Dropping the future loses nothing.
@@ -161,6 +163,10 @@ impl ConnectionHandle {
         }
     }
 
+    fn may_queue(&self) -> bool {
+        self.queued_bytes() <= self.limits.send_budget_bytes
+    }
+
     fn queued_bytes(&self) -> usize {
         self.outgoing.borrow().bytes() + self.unwritten.get()
     }
@@ -195,6 +201,16 @@ impl ConnectionHandle {
         self.incoming.borrow_mut().clear();
         self.outgoing.borrow_mut().clear();
         self.changed.notify_waiters();
+    }
+
+    /// Enters a received message into the ledger.
+    pub(super) fn enter(&self, message: &Reader<Frame>) -> Result<Received, CloseReason> {
+        let might_call = self.ledger.borrow().may_call();
+        let received = self.ledger.borrow_mut().received(message);
+        if !might_call && self.ledger.borrow().may_call() {
+            self.changed.notify_waiters();
+        }
+        received
     }
 
     /// Enters an outgoing message into the ledger and the queue.
@@ -239,10 +255,10 @@ impl ConnectionHandle {
         cx: &mut Context<'_>,
         frames: &mut dyn Frames,
     ) -> Poll<Result<(), CloseReason>> {
-        let had_room = self.has_room();
+        let might_queue = self.may_queue();
         let sent = frames.poll_send(cx, &mut self.outgoing.borrow_mut());
         self.unwritten.set(frames.unwritten());
-        if !had_room && self.has_room() {
+        if !might_queue && self.may_queue() {
             self.receiver.wake();
             self.changed.notify_waiters();
         }
@@ -263,7 +279,7 @@ impl ConnectionHandle {
 
     /// Whether nothing is read because the peer takes nothing.
     pub(super) fn is_paused(&self) -> bool {
-        self.pauses && !self.has_room()
+        self.pauses && !self.may_queue()
     }
 
     pub(super) fn wants_frames(&self) -> bool {
@@ -298,6 +314,7 @@ impl ConnectionHandle {
         Poll::Pending
     }
 
+    #[cfg(test)]
     pub(super) fn ledger(&self) -> &RefCell<Ledger> {
         &self.ledger
     }

@@ -103,7 +103,7 @@ fn admit(
     frame: &[u8],
 ) -> Result<Box<dyn capnp_rpc::IncomingMessage>, CloseReason> {
     let message = Frame::read(frame, handle.limits())?;
-    let received = handle.ledger().borrow_mut().received(&message)?;
+    let received = handle.enter(&message)?;
     let held = handle.hold(message.get_segments().held(), received == Received::Call)?;
     match received {
         Received::Releasing(exports) => handle.receive_next(exports.into_iter().map(release)),

@@ -117,11 +117,15 @@ fn fuzz<P: Future<Output = ()>>(play: impl Fn(Rc<Bench>, u64, bool) -> P) {
                         culprits.push(seed);
                     }
                 }
-                println!("CULPRITS {culprits:?}");
+                println!(
+                    "CULPRITS {culprits:?} of {seeds:?} hang {} {:?}",
+                    played.is_err(),
+                    crate::hostile_bench::held(&bench.world.server)
+                );
                 if false {
                     panic!("the seeds {culprits:?} of {seeds:?}: a hang, a defect or a leak");
                 }
-                leaked += culprits.len() as u64;
+                leaked = bench.world.server.service().authority().counters().grants;
             }
             if seeds.contains(&warm) {
                 before = resident_bytes();

@@ -279,7 +279,11 @@ impl Script {
             target = Target::Answer(1, vec![0]);
         }
         let caps: Vec<Cap> = (0..1 + self.dice.under(2)).map(|_| self.cap()).collect();
-        let results_to = if self.lie() { self.dice.under(3) } else { 0 };
+        let results_to = match self.dice.under(100) {
+            0..4 => 1,
+            _ if self.lie() => 2,
+            _ => 0,
+        };
         let id = self.new_question();
         let promises = caps.iter().filter_map(|cap| match cap {
             Cap::MyPromise(promise) => Some((*promise, id)),
@@ -404,9 +408,10 @@ impl Script {
         };
         let cap = match self.carried.remove(&id) {
             // In a circle: the call that carried it answers it.
-            Some(question) if self.dice.percent(30) => Cap::YourAnswer(question, self.path()),
-            _ if self.lie() && self.dice.percent(30) => Cap::MyPromise(id),
-            _ => self.cap(),
+            Some(question) if self.lie() => Cap::YourAnswer(question, self.path()),
+            _ if self.lie() => Cap::MyPromise(id),
+            _ if self.lie() => self.cap(),
+            _ => self.mine(),
         };
         let broken = self.dice.percent(20) || matches!(cap, Cap::None) && !self.lie();
         self.say(format!("resolve {id} {cap:?} broken {broken}"), |message| {
@@ -626,7 +631,7 @@ fn write_payload(
 }
 
 fn write_params(content: any_pointer::Builder<'_>, (interface, method): (u64, u16), dice: &mut Dice) {
-    let texts = ["stream 3 1ms", "message hi", "ask", "fail", "burst 40", "hello"];
+    let texts = ["stream 3 1ms", "message hi", "reject", "fail", "burst 40", "hello"];
     let request = SendMessageRequest::text(*dice.pick(&texts).expect("some"));
     if dice.percent(6) {
         // Something else than what is expected.

@@ -26,6 +26,7 @@ pub(crate) fn small() -> Limits {
     limits.wire.exports = 64;
     limits.wire.imports = 64;
     limits.wire.questions = 32;
+    limits.wire.calls = 100;
     limits.wire.abandoned_calls = 50;
     limits.wire.send_budget_bytes = 32 << 10;
     limits.wire.stream_window_bytes = 16 << 10;

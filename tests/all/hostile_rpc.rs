@@ -247,9 +247,7 @@ async fn streams_whose_last_word_is_never_answered_are_bounded() {
                 streams += 1;
                 assert!(streams < 5_000, "nothing bounds the server's own unanswered calls");
             };
-            println!("{streams} streams");
-            assert_eq!(ended.code, 1008, "{ended:?}");
-            assert_eq!(ended.reason, "");
+            ended.is(1008, QUOTA, "228 calls on your objects are unanswered");
         })
         .await;
 }
@@ -442,25 +440,15 @@ async fn circle(peer: &mut Peer, session: Target, yourself: bool) {
 }
 
 #[tokio::test]
-async fn a_promise_that_becomes_the_answer_of_the_call_that_carried_it_leaves_nothing_behind() {
-    Bench::new()
-        .await
-        .withstands(async |bench| {
-            let (mut peer, session) = bob(bench).await;
-            circle(&mut peer, session, false).await;
-            assert!(peer.is_open_for(Duration::from_millis(50)).await);
-        })
-        .await;
-}
-
-#[tokio::test]
-async fn tail_calls_are_refused() {
-    Bench::new()
-        .await
-        .withstands(async |bench| {
-            let (mut peer, session) = bob(bench).await;
-            circle(&mut peer, session, true).await;
-            peer.ended().await.is(1002, INVALID, "tail calls are not supported");
-        })
-        .await;
+async fn a_promise_that_becomes_the_answer_of_the_call_that_carried_it_is_refused() {
+    for yourself in [false, true] {
+        Bench::new()
+            .await
+            .withstands(async |bench| {
+                let (mut peer, session) = bob(bench).await;
+                circle(&mut peer, session, yourself).await;
+                peer.ended().await.is(1002, INVALID, "object of its sender's own");
+            })
+            .await;
+    }
 }
