@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use a2a_webcap::limits::WireLimits;
-use a2a_webcap::transport::{self, CloseReason, Driver, Frames, FrameQueue, WebSocket};
+use a2a_webcap::transport::{self, CloseReason, Driver, FrameQueue, Frames, WebSocket};
 use a2a_webcap::wire::capnp::capability_capnp::{a2a_service, session};
 use bytes::Bytes;
 use tokio::net::TcpStream;
