@@ -2,6 +2,8 @@
 //!
 //! `cargo run --example embed`
 
+#![expect(clippy::print_stdout, reason = "an example speaks on the terminal")]
+
 use a2a_webcap::Server;
 use a2a_webcap::agents::Echo;
 use a2a_webcap::client::{Client, Credentials};

@@ -2,6 +2,8 @@
 //!
 //! `cargo run --example hello_agent`, then in another terminal what it prints.
 
+#![expect(clippy::print_stdout, reason = "an example speaks on the terminal")]
+
 use a2a_webcap::Server;
 use a2a_webcap::agent::{Agent, AgentError, Turn, Updates};
 use a2a_webcap::model::{AgentCard, AgentSkill};

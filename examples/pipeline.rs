@@ -1,6 +1,7 @@
 //! Four dependent calls, written before any of them is answered: they cost one round trip.
 //!
 //! Run it: `cargo run --example pipeline`
+#![expect(clippy::print_stdout, reason = "an example shows what it does")]
 
 use std::error::Error;
 use std::time::{Duration, Instant};

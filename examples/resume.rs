@@ -1,6 +1,7 @@
 //! Cut the line in the middle of a stream: the client connects again and goes on, without gap or repeat.
 //!
 //! Run it: `cargo run --example resume`
+#![expect(clippy::print_stdout, reason = "an example shows what it does")]
 
 use std::error::Error;
 use std::net::SocketAddr;

@@ -1,6 +1,7 @@
 //! Hand a task to somebody on another connection, and take it back.
 //!
 //! Run it: `cargo run --example share_and_revoke`
+#![expect(clippy::print_stdout, reason = "an example shows what it does")]
 
 use std::error::Error;
 use std::time::Duration;

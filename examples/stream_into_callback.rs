@@ -1,6 +1,7 @@
 //! Pass your own object in with a message, and let the server call it as the task goes on.
 //!
 //! Run it: `cargo run --example stream_into_callback`
+#![expect(clippy::print_stdout, reason = "an example shows what it does")]
 
 use std::error::Error;
 

@@ -1,4 +1,42 @@
-//! A2A (Agent2Agent) as object capabilities, over Cap'n Proto RPC on WebSocket.
+//! A2A (Agent2Agent) as object capabilities, over Cap'n Proto RPC on WebSocket: a server, a client, and what
+//! an agent's author needs.
+//!
+//! A client authenticates once and holds objects from then on: a `Session` is a principal's authority over an
+//! agent, a `TaskHandle` the authority over one task, a `Grant` the right to take something back. A task's
+//! events come as calls on an object of the client's own, numbered, without gap or repeat.
+//!
+//! ```
+//! use a2a_webcap::Server;
+//! use a2a_webcap::agents::Echo;
+//! use a2a_webcap::client::{Client, Credentials};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let key = "any text of at least 32 characters will do";
+//! let server = Server::builder().agent(Echo).api_key("me", key).listen("127.0.0.1:0").start().await?;
+//!
+//! let url = format!("http://{}", server.local_addr());
+//! let client = Client::builder(url).credentials(Credentials::api_key(key)).connect().await?;
+//! let mut stream = client.stream("hello");
+//! let mut text = String::new();
+//! while let Some(event) = stream.next().await {
+//!     text.extend(event?.artifact_text().as_deref());
+//! }
+//! assert_eq!(text, "Echo: hello");
+//! # client.close().await; server.stop().await; Ok(()) }
+//! ```
+//!
+//! # What it is not
+//! It has no TLS yet, so it listens beyond loopback only when told to; it keeps tasks in memory, so that nothing
+//! survives a restart; and A2A's standard bindings (JSON-RPC, HTTP+JSON, gRPC) do not stand beside it yet.
+//!
+//! # Limits
+//! Everything that a peer can fill has a bound, all of them in [`limits::Limits`]: a message of 16 MiB, 4,096
+//! objects held in each direction and 1,024 unanswered calls on a connection, 10,000 connections, 256 of one
+//! address.
+//!
+//! # Features
+//! `client` (no server dependency; type-checks for wasm32), `server`, and `cli`, which needs both.
 
 #[cfg(feature = "server")]
 pub mod agent;
@@ -42,3 +80,8 @@ pub mod wire;
 
 #[cfg(feature = "server")]
 pub use server::Server;
+
+/// The README's example is tested too.
+#[cfg(all(doctest, feature = "client"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

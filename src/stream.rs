@@ -52,9 +52,23 @@ impl Progress {
     }
 }
 
+/// What comes before a stream's first event, where the feed has no snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opening {
+    /// Nothing.
+    None,
+    /// The task as its first event opens it, with number 0: the stream belongs to the send that opened it.
+    Task,
+}
+
 /// Feeds events to the sink until the stream is over by itself. To end it for another reason, drop the future.
-pub async fn drive(feed: &mut Feed, sink: &mut impl Sink, progress: &Progress) -> StreamEnd {
-    match run(feed, sink, progress).await {
+pub async fn drive(
+    feed: &mut Feed,
+    sink: &mut impl Sink,
+    progress: &Progress,
+    opening: Opening,
+) -> StreamEnd {
+    match run(feed, sink, progress, opening).await {
         Ok(reason) => progress.end(reason, None),
         Err(Stop::Observer(fault)) => {
             tracing::info!(reason = %fault, "an observer failed and was dropped");
@@ -70,13 +84,17 @@ enum Stop {
     Feed(Fault),
 }
 
-async fn run(feed: &mut Feed, sink: &mut impl Sink, progress: &Progress) -> Result<EndReason, Stop> {
+async fn run(
+    feed: &mut Feed,
+    sink: &mut impl Sink,
+    progress: &Progress,
+    opening: Opening,
+) -> Result<EndReason, Stop> {
     if let Some((task, seq)) = feed.take_snapshot().filter(|_| sink.takes_snapshot()) {
         sink.ready().await;
         progress.0.set(seq);
         sink.snapshot(&task, seq).await.map_err(Stop::Observer)?;
     }
-    let mut opening = sink.takes_snapshot() && feed.is_at_opening();
     let mut batch = Vec::with_capacity(1);
     loop {
         sink.ready().await;
@@ -85,14 +103,15 @@ async fn run(feed: &mut Feed, sink: &mut impl Sink, progress: &Progress) -> Resu
         let Some(last) = batch.last() else {
             return Ok(EndReason::Completed);
         };
-        let (last, state) = (last.seq, last.state());
-        if std::mem::take(&mut opening) {
-            let opened = batch.first().and_then(|event| Fold::open(event));
-            let task = opened.ok_or_else(|| Stop::Feed(Fault::internal("a log begins without a task")))?;
-            sink.snapshot(task.task(), 0).await.map_err(Stop::Observer)?;
-            sink.ready().await;
+        if opening == Opening::Task
+            && sink.takes_snapshot()
+            && let Some(opened) =
+                batch.first().filter(|first| first.seq == 1).and_then(|first| Fold::open(first))
+        {
+            sink.snapshot(opened.task(), 0).await.map_err(Stop::Observer)?;
         }
-        progress.0.set(last);
+        progress.0.set(last.seq);
+        let state = last.state();
         sink.events(&batch, is_final).await.map_err(Stop::Observer)?;
         if is_final {
             let interrupted = state.is_some_and(|state| state.is_interrupted());

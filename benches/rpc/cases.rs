@@ -1,11 +1,11 @@
 //! The cases, by name.
 
-use crate::process::{CLIENT_CORE, Process, SERVER_CORE};
+use crate::contender::{Contender, print_ratio};
 use crate::statistics::{Bar, Sample};
-use crate::{Outcome, Plan};
+use crate::{Outcome, Plan, flight, idle, million};
 
 /// Name, and what it runs.
-type Case = (&'static str, fn(Plan) -> Outcome<()>);
+type Case = (&'static str, fn(Plan) -> Outcome<bool>);
 
 const CASES: &[Case] = &[
     ("null1", |plan| calls(plan, "null call, one after another", "null", 1, Bar::Floor(0.6))),
@@ -15,16 +15,20 @@ const CASES: &[Case] = &[
     ("get64", |plan| calls(plan, "getTask, 64 in flight", "get", 64, Bar::Floor(0.4))),
     ("stream", stream),
     ("short", short),
+    ("million", million::measure),
+    ("idle", idle::measure),
+    ("flight", flight::measure),
 ];
 
 /// Runs the cases that are named; all, if none is.
 pub(crate) fn run(words: &[&str]) -> Outcome<()> {
     let mut plan = Plan { pairs: 11, millis: 1_000, quick: false };
-    let mut chosen = Vec::new();
+    let (mut chosen, mut strict) = (Vec::new(), false);
     let mut words = words.iter();
     while let Some(word) = words.next() {
         match *word {
             "--quick" => plan = Plan { pairs: 3, millis: 100, quick: true },
+            "--strict" => strict = true,
             "--pairs" => plan.pairs = words.next().ok_or("--pairs: how many?")?.parse()?,
             "--millis" => plan.millis = words.next().ok_or("--millis: how many?")?.parse()?,
             name => match CASES.iter().find(|(case, _)| *case == name) {
@@ -39,86 +43,23 @@ pub(crate) fn run(words: &[&str]) -> Outcome<()> {
     if chosen.is_empty() {
         chosen.extend(CASES);
     }
+    let mut missed = Vec::new();
     for (name, case) in chosen {
         println!("\n== {name}");
-        case(plan)?;
+        if !case(plan)? {
+            missed.push(*name);
+        }
     }
-    Ok(())
-}
-
-/// Something that is run again and again, and the server whose CPU it costs.
-struct Contender {
-    name: String,
-    server: Process,
-    client: Process,
-    rate: Sample,
-    server_micros: Sample,
-    client_micros: Sample,
-}
-
-/// What one run came to.
-struct Run {
-    rate: f64,
-    fields: Vec<u64>,
-}
-
-impl Contender {
-    fn ours(name: &str, role: &[&str]) -> Outcome<Self> {
-        Self::start(name.to_owned(), &["server"], role)
+    if missed.is_empty() {
+        println!("\nevery bar was met");
+    } else {
+        println!("\nbars were missed: {}", missed.join(" "));
     }
-
-    fn echo(ask: u64, reply: u64, window: usize, flush: &str) -> Outcome<Self> {
-        let (ask, reply, window) = (ask.to_string(), reply.to_string(), window.to_string());
-        let name = format!("echo {ask} B / {reply} B, flush {flush}");
-        Self::start(name, &["echo-server", &reply, flush], &["echo-client", "", &ask, &window, flush])
-    }
-
-    /// The address goes where the client's second argument is empty.
-    fn start(name: String, server: &[&str], client: &[&str]) -> Outcome<Self> {
-        let server = Process::start(SERVER_CORE, server)?;
-        let address = server.greeting.clone();
-        let client: Vec<&str> =
-            client.iter().map(|word| if word.is_empty() { address.as_str() } else { word }).collect();
-        let client = Process::start(CLIENT_CORE, &client)?;
-        let (rate, server_micros, client_micros) = Default::default();
-        Ok(Self { name, server, client, rate, server_micros, client_micros })
-    }
-
-    /// One run. Its answer begins with a count and nanoseconds; each that was counted is `units`.
-    fn run(&mut self, line: &str, units: f64) -> Outcome<Run> {
-        let before = (self.server.cpu_nanos()?, self.client.cpu_nanos()?);
-        let answer = self.client.ask(line)?;
-        let fields = answer.split_whitespace().map(str::parse).collect::<Result<Vec<u64>, _>>()?;
-        let after = (self.server.cpu_nanos()?, self.client.cpu_nanos()?);
-        let [count, nanos, ..] = fields[..] else { return Err(format!("{answer} is no measurement").into()) };
-        let count = count as f64 * units;
-        self.server_micros.add((after.0 - before.0) as f64 / 1e3 / count);
-        self.client_micros.add((after.1 - before.1) as f64 / 1e3 / count);
-        let rate = count / nanos as f64 * 1e9;
-        self.rate.add(rate);
-        Ok(Run { rate, fields })
-    }
-
-    /// Forgets what was measured.
-    fn reset(&mut self) {
-        (self.rate, self.server_micros, self.client_micros) = Default::default();
-    }
-
-    fn print(&self, unit: &str) {
-        println!(
-            "{:40} {:>28} {unit}/s   server {:>20.2} µs, client {:>20.2} µs of CPU each",
-            self.name, self.rate, self.server_micros, self.client_micros
-        );
-    }
-}
-
-/// Prints a ratio and its bar.
-fn print_ratio(what: &str, ratio: &Sample, bar: Bar) {
-    println!("{what:40} {ratio:>28.3}   {}", bar.verdict(ratio.median()));
+    if strict && !missed.is_empty() { Err("not good enough".into()) } else { Ok(()) }
 }
 
 /// Calls of one method.
-fn calls(plan: Plan, name: &str, kind: &str, window: usize, bar: Bar) -> Outcome<()> {
+fn calls(plan: Plan, name: &str, kind: &str, window: usize, bar: Bar) -> Outcome<bool> {
     let line = plan.millis.to_string();
     let mut ours = Contender::ours(name, &["calls", "", kind, &window.to_string()])?;
     let warm = ours.run(&line, 1.0)?;
@@ -142,15 +83,14 @@ fn calls(plan: Plan, name: &str, kind: &str, window: usize, bar: Bar) -> Outcome
     if let Some(batch) = &batch {
         batch.print("frame");
     }
-    print_ratio("ours / echo", &ratio, bar);
     if batch.is_some() {
         print_ratio("ours / echo that batches flushes", &batched, Bar::None);
     }
-    Ok(())
+    Ok(print_ratio("ours / echo", &ratio, bar))
 }
 
 /// One long stream, event by event and in batches.
-fn stream(plan: Plan) -> Outcome<()> {
+fn stream(plan: Plan) -> Outcome<bool> {
     let events: u32 = if plan.quick { 2_000 } else { 20_000 };
     let text = events.to_string();
     let units = f64::from(events);
@@ -178,15 +118,14 @@ fn stream(plan: Plan) -> Outcome<()> {
     many.print("event");
     each.print("frame");
     batch.print("frame");
-    print_ratio("event by event / echo", &to_each, Bar::Floor(0.75));
-    print_ratio("event by event / echo that batches", &to_batch, Bar::None);
-    print_ratio("in batches / event by event", &to_single, Bar::Floor(3.0));
     println!("every event came once and in order, {events} of each stream");
-    Ok(())
+    print_ratio("event by event / echo that batches", &to_batch, Bar::None);
+    let single_met = print_ratio("event by event / echo", &to_each, Bar::Floor(0.75));
+    Ok(print_ratio("in batches / event by event", &to_single, Bar::Floor(3.0)) && single_met)
 }
 
 /// Many short streams at once.
-fn short(plan: Plan) -> Outcome<()> {
+fn short(plan: Plan) -> Outcome<bool> {
     const EVENTS: u32 = 8;
     const AT_ONCE: usize = 32;
     let line = plan.millis.to_string();
@@ -210,9 +149,8 @@ fn short(plan: Plan) -> Outcome<()> {
     each.print("frame");
     batch.print("frame");
     println!("a stream is {frames_each:.1} frames from the server: the send's answer, its events, onEnd");
-    print_ratio("frames of streams / echo", &to_each, Bar::None);
     print_ratio("frames of streams / echo that batches", &to_batch, Bar::None);
-    Ok(())
+    Ok(print_ratio("frames of streams / echo", &to_each, Bar::None))
 }
 
 /// Frames of an echo on their way, where a stream's window is meant.

@@ -4,7 +4,8 @@
 //! cargo bench --bench rpc                    # every case
 //! cargo bench --bench rpc -- null64 get64    # these cases
 //! cargo bench --bench rpc -- --quick         # 3 short pairs of each, for a smoke test
-//! cargo bench --bench rpc -- --pairs 20
+//! cargo bench --bench rpc -- --pairs 20      # instead of 11
+//! cargo bench --bench rpc -- --strict        # fails where a bar is missed
 //! ```
 //!
 //! Ratios count, not numbers: the machine is shared. So each figure is measured in interleaved pairs (ours,
@@ -22,8 +23,13 @@
 
 mod calls;
 mod cases;
+mod contender;
 mod echo;
+mod flight;
+mod idle;
+mod million;
 mod process;
+mod proxy;
 mod server;
 mod statistics;
 mod streams;
@@ -56,6 +62,7 @@ fn main() -> Outcome<()> {
             echo::ask(address, ask.parse()?, window.parse()?, flush.parse()?)
         }
         [process::ROLE, "calls", address, kind, window] => calls::run(address, kind, window.parse()?),
+        [process::ROLE, "idle", address] => idle::run(address),
         [process::ROLE, "streams", address, kind, events, window] => {
             streams::run(address, kind, events.parse()?, window.parse()?)
         }

@@ -13,6 +13,9 @@ pub(crate) const SERVER_CORE: &str = "0";
 /// Where clients run.
 pub(crate) const CLIENT_CORE: &str = "1";
 
+/// Pins to a core, with as many open files as may be had: `exec` keeps the process's number.
+const START: &str = r#"ulimit -n "$(ulimit -Hn)"; core=$1; shift; exec taskset -c "$core" "$@""#;
+
 /// A process that answers one line with one line. Ends with this value.
 pub(crate) struct Process {
     child: Child,
@@ -25,8 +28,8 @@ pub(crate) struct Process {
 impl Process {
     /// Starts this program in another role and waits for its first line.
     pub(crate) fn start(core: &str, role: &[&str]) -> Outcome<Self> {
-        let mut command = Command::new("taskset");
-        command.args(["-c", core]).arg(std::env::current_exe()?).arg(ROLE).args(role);
+        let mut command = Command::new("sh");
+        command.args(["-c", START, "sh", core]).arg(std::env::current_exe()?).arg(ROLE).args(role);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let stdin = child.stdin.take().ok_or("no stdin")?;
         let stdout = BufReader::new(child.stdout.take().ok_or("no stdout")?);
@@ -61,7 +64,7 @@ impl Process {
         Ok(nanos)
     }
 
-    /// Bytes of memory that are its own and resident.
+    /// Bytes of its memory that are resident.
     pub(crate) fn resident_bytes(&self) -> Outcome<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;

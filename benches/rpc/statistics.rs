@@ -54,14 +54,14 @@ pub(crate) enum Bar {
 }
 
 impl Bar {
-    /// What to print about a value.
-    pub(crate) fn verdict(self, value: f64) -> String {
+    /// What to print about a value, and whether it is good.
+    pub(crate) fn judge(self, value: f64) -> (String, bool) {
         match self {
-            Self::Floor(floor) if value >= floor => format!("[floor {floor}] ok"),
-            Self::Floor(floor) => format!("[floor {floor}] BELOW"),
-            Self::Ceiling(ceiling) if value <= ceiling => format!("[ceiling {ceiling}] ok"),
-            Self::Ceiling(ceiling) => format!("[ceiling {ceiling}] ABOVE"),
-            Self::None => String::new(),
+            Self::Floor(floor) if value >= floor => (format!("[floor {floor}] ok"), true),
+            Self::Floor(floor) => (format!("[floor {floor}] BELOW"), false),
+            Self::Ceiling(ceiling) if value <= ceiling => (format!("[ceiling {ceiling}] ok"), true),
+            Self::Ceiling(ceiling) => (format!("[ceiling {ceiling}] ABOVE"), false),
+            Self::None => (String::new(), true),
         }
     }
 }

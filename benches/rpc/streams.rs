@@ -122,12 +122,15 @@ impl Source {
     }
 }
 
+/// The last number and when it came, or what went wrong.
+type Ended = Result<(u64, Instant), String>;
+
 /// Counts what comes.
 struct Observer {
     seq: Cell<u64>,
     half: u64,
     half_at: Cell<Instant>,
-    ended: Cell<Option<oneshot::Sender<Result<(u64, Instant), String>>>>,
+    ended: Cell<Option<oneshot::Sender<Ended>>>,
 }
 
 impl Observer {

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use a2a_webcap::limits::WireLimits;
-use a2a_webcap::transport::{self, CloseReason, Driver, Frames, Outbox, WebSocket};
+use a2a_webcap::transport::{self, CloseReason, Driver, FrameQueue, Frames, WebSocket};
 use a2a_webcap::wire::capnp::capability_capnp::{a2a_service, session};
 use bytes::Bytes;
 use tokio::net::TcpStream;
@@ -41,7 +41,7 @@ impl<F: Frames> Frames for Counted<F> {
         frame
     }
 
-    fn poll_send(&mut self, cx: &mut Context<'_>, queue: &mut Outbox) -> Poll<Result<(), CloseReason>> {
+    fn poll_send(&mut self, cx: &mut Context<'_>, queue: &mut FrameQueue) -> Poll<Result<(), CloseReason>> {
         let before = queue.bytes();
         let sent = self.inner.poll_send(cx, queue);
         let bytes = before - queue.bytes();
@@ -60,7 +60,7 @@ impl<F: Frames> Frames for Counted<F> {
     fn poll_close(
         &mut self,
         cx: &mut Context<'_>,
-        queue: &mut Outbox,
+        queue: &mut FrameQueue,
         close: Option<(u16, &str)>,
     ) -> Poll<()> {
         self.inner.poll_close(cx, queue, close)

@@ -11,9 +11,9 @@ use tokio::sync::oneshot;
 use super::Context;
 use crate::authority::{EndCause, StreamPass};
 use crate::engine::Feed;
-use crate::fault::{Fault, FaultKind};
+use crate::fault::Fault;
 use crate::model::{EndReason, Message, StreamEnd};
-use crate::stream::{Progress, Sink, drive};
+use crate::stream::{Opening, Progress, Sink, drive};
 
 /// The client's own object, as a binding sees it.
 pub trait Observer: Sink + 'static {
@@ -53,7 +53,7 @@ pub(super) async fn follow(
     context: &Context,
     pass: StreamPass,
     mut detached: Detached,
-    mut feed: Feed,
+    (mut feed, opening): (Feed, Opening),
     mut observer: impl Observer,
 ) {
     let progress = Progress::after(feed.position());
@@ -62,7 +62,7 @@ pub(super) async fn follow(
         cause = pass.ended() => ended_by(&progress, &cause),
         () = detached.wait() => progress.end(EndReason::Detached, None),
         () = context.shutdown.stopping() => progress.end(EndReason::Detached, None),
-        end = drive(&mut feed, &mut observer, &progress) => end,
+        end = drive(&mut feed, &mut observer, &progress, opening) => end,
     };
     drop(feed);
     finish(pass, observer, end).await;
@@ -79,11 +79,18 @@ pub(super) async fn deliver(pass: StreamPass, message: &Message, mut observer: i
     finish(pass, observer, end).await;
 }
 
+/// The end of a stream whose authority ended before it began.
+pub(super) async fn stop(pass: StreamPass, cause: &EndCause, observer: impl Observer) {
+    let end = ended_by(&Progress::default(), cause);
+    finish(pass, observer, end).await;
+}
+
 /// The end of a stream that never began.
 pub(super) async fn refuse(pass: StreamPass, fault: Fault, observer: impl Observer) {
-    let revoked = fault.kind() == FaultKind::Revoked;
-    let reason = if revoked { EndReason::Revoked } else { EndReason::Failed };
-    let end = Progress::default().end(reason, Some(fault));
+    let end = match pass.grant().end_cause() {
+        Some(cause) => ended_by(&Progress::default(), &cause),
+        None => Progress::default().end(EndReason::Failed, Some(fault)),
+    };
     finish(pass, observer, end).await;
 }
 

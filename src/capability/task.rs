@@ -17,6 +17,7 @@ use crate::model::{
 };
 use crate::operations::{Caller, Service as _};
 use crate::service::Begun;
+use crate::stream::Opening;
 
 /// How a send differs from a plain one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -71,6 +72,11 @@ impl TaskHandle {
         &self.id
     }
 
+    /// Settles the version and the extensions of a call. Answers with what the reply says of them.
+    pub fn negotiate(&self, parameters: &ServiceParameters) -> Result<ServiceParameters> {
+        self.context.service.negotiate(&self.caller(parameters.clone()))
+    }
+
     /// The task as it stands, with at most so many messages of its history.
     pub async fn get(&self, history_length: Option<u32>, parameters: ServiceParameters) -> Result<Arc<Task>> {
         let request = GetTaskRequest { history_length, ..GetTaskRequest::new(self.id.clone()) };
@@ -84,7 +90,7 @@ impl TaskHandle {
         options: SendOptions,
         parameters: ServiceParameters,
     ) -> Result<SendMessageResponse> {
-        let request = self.addressed(request)?;
+        let request = self.addressed(request, options)?;
         self.context.service.send(&self.caller(parameters), request, options.turn_timeout).await
     }
 
@@ -96,7 +102,7 @@ impl TaskHandle {
         parameters: ServiceParameters,
         observer: impl Observer,
     ) -> Result<Subscription> {
-        let request = self.addressed(request)?;
+        let request = self.addressed(request, options)?;
         let started = start(&self.context, self.caller(parameters), request, options, observer).await?;
         Ok(started.subscription)
     }
@@ -120,7 +126,7 @@ impl TaskHandle {
         let (subscription, detached) = Subscription::pair();
         let context = Rc::clone(&self.context);
         observer::run(&self.context, async move {
-            observer::follow(&context, pass, detached, feed, observer).await;
+            observer::follow(&context, pass, detached, (feed, Opening::None), observer).await;
         });
         Ok(subscription)
     }
@@ -153,7 +159,11 @@ impl TaskHandle {
         Caller { grant: Arc::clone(&self.grant), parameters }
     }
 
-    fn addressed(&self, mut request: SendMessageRequest) -> Result<SendMessageRequest> {
+    fn addressed(&self, mut request: SendMessageRequest, options: SendOptions) -> Result<SendMessageRequest> {
+        if options.cancel_on_drop {
+            let description = "a send into a handle returns no other that it could be tied to: leave it out";
+            return Err(Fault::invalid("options.cancelOnDrop", description));
+        }
         match &request.message.task_id {
             Some(id) if *id != self.id => {
                 Err(Fault::invalid("message.taskId", "names another task than this handle's; leave it out"))
@@ -195,7 +205,10 @@ pub(super) async fn start(
     observer::run(context, async move {
         let begun = tokio::select! {
             biased;
-            cause = pass.ended() => Err(cause.fault()),
+            cause = pass.ended() => {
+                let _ = open.send(StartedTask::Failed(cause.fault()));
+                return observer::stop(pass, &cause, observer).await;
+            }
             begun = shared.service.begin(&caller, request, options.turn_timeout) => begun,
         };
         match begun {
@@ -221,7 +234,10 @@ async fn observe(
     observer: impl Observer,
 ) {
     match begun {
-        Begun::Task(_, feed) => observer::follow(context, pass, detached, *feed, observer).await,
+        Begun::Task(ticket, feed) => {
+            let opening = if ticket.after == 0 { Opening::Task } else { Opening::None };
+            observer::follow(context, pass, detached, (*feed, opening), observer).await;
+        }
         Begun::Message(message) => observer::deliver(pass, &message, observer).await,
     }
 }

@@ -44,11 +44,16 @@ impl Serve {
         if let Some(key) = &key {
             builder = builder.key(key.key.entry(DEVELOPER));
         }
+        // Listened for before anybody is told that the server runs.
+        let mut stop = StopSignals::new()?;
         let server = builder.start().await.map_err(|error| CliError::usage(error.to_string()))?;
         output.raw(&announcement(&announced, server.local_addr(), key.as_ref()))?;
-        stop_signal().await;
-        output.remark("stopping: what runs has a moment to come to its end");
-        server.stop().await;
+        stop.next().await;
+        output.remark("stopping: what runs has a moment to come to its end; once more to stop at once");
+        tokio::select! {
+            () = server.stop() => {}
+            () = stop.next() => {}
+        }
         Ok(())
     }
 
@@ -124,25 +129,39 @@ fn program() -> String {
     std::env::args().next().unwrap_or_else(|| "a2a-webcap".to_owned())
 }
 
-#[cfg(unix)]
-async fn stop_signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    match signal(SignalKind::terminate()) {
-        Ok(mut terminate) => {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = tokio::signal::ctrl_c() => {}
-            }
-        }
-        Err(_) => {
-            let _ = tokio::signal::ctrl_c().await;
-        }
-    }
+/// SIGTERM, and Ctrl-C.
+struct StopSignals {
+    #[cfg(unix)]
+    terminate: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    interrupt: tokio::signal::unix::Signal,
 }
 
-#[cfg(not(unix))]
-async fn stop_signal() {
-    let _ = tokio::signal::ctrl_c().await;
+impl StopSignals {
+    #[cfg(unix)]
+    fn new() -> Result<Self, CliError> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let listen = |kind| signal(kind).map_err(|error| CliError::internal(error.to_string()));
+        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+    }
+
+    #[cfg(unix)]
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+
+    #[cfg(not(unix))]
+    fn new() -> Result<Self, CliError> {
+        Ok(Self {})
+    }
+
+    #[cfg(not(unix))]
+    async fn next(&mut self) {
+        let _ = tokio::signal::ctrl_c().await;
+    }
 }
 
 /// The subject of the development key.

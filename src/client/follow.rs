@@ -41,6 +41,7 @@ pub(super) async fn follow(source: Source, origin: Origin, outlet: Outlet, mut r
         ended = follower.run() => ended,
         () = reader.gone() => Ok(()),
     };
+    let ended = ended.map_err(|fault| follower.left().unwrap_or(fault));
     // The server may hold on to its observers; the stream ends all the same.
     follower.relay.outlet.take();
     if let Err(fault) = ended {
@@ -190,6 +191,14 @@ impl Follower {
         }
     }
 
+    /// What a stream ends with when its client was closed, whatever the server says to that.
+    fn left(&self) -> Option<Fault> {
+        match &self.source {
+            Source::Uplink(uplink) => uplink.closed(),
+            Source::Handle(_) => None,
+        }
+    }
+
     fn line_is_lost(&self) -> bool {
         match &self.source {
             Source::Uplink(uplink) => uplink.is_lost(),
@@ -259,7 +268,7 @@ impl Relay {
             StreamResponse::Message(_) => Step::Take,
             StreamResponse::Task(_) => position.snapshot(event.seq),
             StreamResponse::StatusUpdate(_) | StreamResponse::ArtifactUpdate(_) => {
-                position.event(event.seq)?
+                position.event(event.seq, event.is_final)?
             }
         };
         if step == Step::Skip {

@@ -94,6 +94,11 @@ impl Uplink {
         &self.settings
     }
 
+    /// The fault of everything that comes after [`close`](Self::close), if that was called.
+    pub(super) fn closed(&self) -> Option<Fault> {
+        self.closed.get().then(closed)
+    }
+
     /// Whether the next call needs a new line.
     pub(super) fn is_lost(&self) -> bool {
         self.live.borrow().as_ref().is_none_or(|live| live.loss().is_some())
@@ -156,6 +161,8 @@ impl Uplink {
         loop {
             let live = self.live().await?;
             match call(&live)?.await {
+                // What the server says to somebody who is leaving is no news.
+                Err(_) if self.closed.get() => return Err(closed()),
                 Err(_) if live.loss().is_some() && losses < self.settings.retry.tries => losses += 1,
                 result => return result,
             }

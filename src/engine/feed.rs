@@ -148,11 +148,6 @@ impl Feed {
         self.given
     }
 
-    /// Whether this is the stream of a send that opened its task, and nothing was taken from it yet.
-    pub fn is_at_opening(&self) -> bool {
-        self.kind == FeedKind::Send && self.position() == 0
-    }
-
     /// The snapshot that the feed begins with and the number of the last event in it; once.
     pub fn take_snapshot(&mut self) -> Option<(Arc<Task>, u64)> {
         self.snapshot.take()

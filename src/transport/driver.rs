@@ -171,6 +171,6 @@ fn log_panic(handle: &ConnectionHandle, panic: &(dyn Any + Send)) {
 /// Rounds of read, work, write before other connections have their turn.
 const ROUNDS: usize = 8;
 /// Polls of the RPC system in one round; a message takes two or three.
-const POLLS: usize = 256;
+const POLLS: usize = 64;
 /// Polls in which everything in flight must have learned that it is over.
 const LAST_POLLS: usize = 1 << 16;

@@ -114,7 +114,7 @@ async fn cw_15_dependent_calls_are_written_before_any_reply() {
     let (world, mut stage) = World::puppet().await;
     let proxy = Proxy::before(world.server.local_addr()).await;
     let connection = connect(&proxy.url()).await;
-    proxy.down.send_replace(Mode::Hold);
+    proxy.replies(Mode::Hold);
     let session = connection.authenticate(&Credentials::api_key(ALICE));
     let (own, other) = (Collector::new(), Collector::bare());
     let started = session.send_streaming("go", own.clone());
@@ -124,7 +124,7 @@ async fn cw_15_dependent_calls_are_written_before_any_reply() {
     let cue = stage.turn().await;
     until("both streams run", || world.counts().feeds == 2).await;
     assert!(own.events().is_empty() && other.events().is_empty());
-    proxy.down.send_replace(Mode::Pass);
+    proxy.replies(Mode::Pass);
     assert_eq!(task.await.unwrap().id, cue.turn.task_id);
     cue.end();
     assert_eq!(own.end().await.reason, EndReason::Completed);

@@ -33,6 +33,27 @@ fn embed_answers_from_within_another_program() {
     prints("embed", &["completed: Echo: hello"]);
 }
 
+#[test]
+fn stream_into_callback_prints_what_its_object_is_told() {
+    prints("stream_into_callback", &["chunk 5 of 5", "the stream is Completed after event 8, 5 chunks"]);
+}
+
+#[test]
+fn pipeline_needs_one_round_trip_and_gets_the_first_error_of_a_chain() {
+    prints("pipeline", &["three calls are on their way", "and with a wrong key: UNAUTHENTICATED"]);
+}
+
+#[test]
+fn share_and_revoke_gives_and_takes_back() {
+    let lines = ["TASK_NOT_FOUND", "with alice's secret: the task is", "FORBIDDEN", "took it back: REVOKED"];
+    prints("share_and_revoke", &lines);
+}
+
+#[test]
+fn resume_sees_every_event_once() {
+    prints("resume", &["(cut)", "Resumed", "33 events, each of them once"]);
+}
+
 #[tokio::test]
 async fn hello_agent_serves_an_agent_of_its_own() {
     let mut server = tokio::process::Command::new(example("hello_agent"))

@@ -1,7 +1,14 @@
 //! The integration tests: real sockets, through the public surface only.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod access;
+mod authority;
 mod capabilities;
+mod cli;
+mod client;
 mod doubles;
+mod errors;
 mod examples;
 mod fuzz;
 mod fuzz_script;
@@ -10,10 +17,16 @@ mod hostile_frames;
 mod hostile_http;
 mod hostile_peer;
 mod hostile_rpc;
+mod lifecycle;
+mod line;
 mod peers;
 mod proxy;
 mod raw;
 mod rpc;
+mod scenarios;
+mod sends;
+mod sharing;
 mod streaming;
+mod streams;
 mod wire;
 mod world;

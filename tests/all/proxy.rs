@@ -26,9 +26,9 @@ pub(crate) enum Mode {
 pub(crate) struct Proxy {
     address: SocketAddr,
     /// From the client to the server.
-    pub(crate) up: watch::Sender<Mode>,
+    up: watch::Sender<Mode>,
     /// From the server to the client.
-    pub(crate) down: watch::Sender<Mode>,
+    down: watch::Sender<Mode>,
 }
 
 impl Proxy {
@@ -45,6 +45,16 @@ impl Proxy {
             }
         });
         Self { address, up, down }
+    }
+
+    /// What happens from now on to what the client sends.
+    pub(crate) fn requests(&self, mode: Mode) {
+        self.up.send_replace(mode);
+    }
+
+    /// What happens from now on to what the server sends.
+    pub(crate) fn replies(&self, mode: Mode) {
+        self.down.send_replace(mode);
     }
 
     pub(crate) fn url(&self) -> String {

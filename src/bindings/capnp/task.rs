@@ -9,10 +9,10 @@ use super::reply::{capability, fail, fits, options, parameters, params, read};
 use crate::authority::Role;
 use crate::capability::TaskHandle;
 use crate::fault::{Fault, Result};
-use crate::model::SendMessageRequest;
+use crate::model::{SendMessageRequest, ServiceParameters};
 use crate::transport::ConnectionHandle;
-use crate::wire::capnp::capability_capnp::{TaskRole, task_handle};
-use crate::wire::capnp::{Broken, Encode, decode_object};
+use crate::wire::capnp::capability_capnp::{TaskRole, parameter, task_handle};
+use crate::wire::capnp::{Broken, Encode, decode_object, encode_parameters};
 
 pub(super) struct TaskShell {
     task: TaskHandle,
@@ -23,7 +23,16 @@ impl TaskShell {
     pub(super) fn client(task: TaskHandle, connection: &Rc<ConnectionHandle>) -> task_handle::Client {
         capnp_rpc::new_client(Self { task, connection: Rc::clone(connection) })
     }
+
+    /// Reads a call's service parameters and settles version and extensions; the second half is for the reply.
+    fn open(&self, given: Given<'_>) -> Result<(ServiceParameters, ServiceParameters)> {
+        let given = parameters(given)?;
+        let activated = self.task.negotiate(&given)?;
+        Ok((given, activated))
+    }
 }
+
+type Given<'a> = capnp::Result<capnp::struct_list::Reader<'a, parameter::Owned>>;
 
 fn role(role: std::result::Result<TaskRole, capnp::NotInSchema>) -> Result<Role> {
     match role {
@@ -44,15 +53,19 @@ impl task_handle::Server for TaskShell {
         mut results: task_handle::GetResults,
     ) -> capnp::Result<()> {
         let answer = async {
-            let (history, parameters) = {
+            let (history, (parameters, activated)) = {
                 let params = self::params(params.get())?;
-                (u32::try_from(params.get_history_length()).ok(), parameters(params.get_parameters())?)
+                (u32::try_from(params.get_history_length()).ok(), self.open(params.get_parameters())?)
             };
             let task = self.task.get(history, parameters).await?;
-            fits(task.approximate_size(), &self.connection).map(|()| task)
+            fits(task.approximate_size(), &self.connection)?;
+            Ok((task, activated))
         };
         match answer.await {
-            Ok(task) => task.encode(results.get().init_task()),
+            Ok((task, activated)) => {
+                task.encode(results.get().init_task());
+                encode_parameters(&activated, |count| results.get().init_parameters(count));
+            }
             Err(fault) => fail(&fault, results.get().init_error()),
         }
         Ok(())
@@ -64,16 +77,21 @@ impl task_handle::Server for TaskShell {
         mut results: task_handle::SendResults,
     ) -> capnp::Result<()> {
         let answer = async {
-            let (request, options, parameters) = {
+            let (request, options, (parameters, activated)) = {
                 let params = self::params(params.get())?;
+                let parameters = self.open(params.get_parameters())?;
                 let request: SendMessageRequest = read(params.get_request())?;
-                (request, options(params.get_options())?, parameters(params.get_parameters())?)
+                (request, options(params.get_options())?, parameters)
             };
             let response = self.task.send(request, options, parameters).await?;
-            fits(response.approximate_size(), &self.connection).map(|()| response)
+            fits(response.approximate_size(), &self.connection)?;
+            Ok((response, activated))
         };
         match answer.await {
-            Ok(response) => response.encode(results.get().init_response()),
+            Ok((response, activated)) => {
+                response.encode(results.get().init_response());
+                encode_parameters(&activated, |count| results.get().init_parameters(count));
+            }
             Err(fault) => fail(&fault, results.get().init_error()),
         }
         Ok(())
@@ -85,18 +103,22 @@ impl task_handle::Server for TaskShell {
         mut results: task_handle::SendStreamingResults,
     ) -> capnp::Result<()> {
         let answer = async {
-            let (request, options, parameters, observer) = {
+            let (request, options, (parameters, activated), observer) = {
                 let params = self::params(params.get())?;
+                let parameters = self.open(params.get_parameters())?;
                 let request: SendMessageRequest = read(params.get_request())?;
                 let observer = capability("observer", params.get_observer())?;
                 let features = self::params(params.get_features())?;
                 let observer = ObserverShell::new(observer, features, &self.connection);
-                (request, options(params.get_options())?, parameters(params.get_parameters())?, observer)
+                (request, options(params.get_options())?, parameters, observer)
             };
-            self.task.send_streaming(request, options, parameters, observer).await
+            Ok((self.task.send_streaming(request, options, parameters, observer).await?, activated))
         };
         match answer.await {
-            Ok(held) => results.get().set_subscription(SubscriptionShell::client(held)),
+            Ok((held, activated)) => {
+                results.get().set_subscription(SubscriptionShell::client(held));
+                encode_parameters(&activated, |count| results.get().init_parameters(count));
+            }
             Err(fault) => {
                 results.get().set_subscription(Broken::new(&fault).client());
                 fail(&fault, results.get().init_error());
@@ -111,16 +133,21 @@ impl task_handle::Server for TaskShell {
         mut results: task_handle::CancelResults,
     ) -> capnp::Result<()> {
         let answer = async {
-            let (metadata, parameters) = {
+            let (metadata, (parameters, activated)) = {
                 let params = self::params(params.get())?;
+                let parameters = self.open(params.get_parameters())?;
                 let metadata = params.has_metadata().then(|| params.get_metadata());
-                (decode_object("metadata", metadata)?, parameters(params.get_parameters())?)
+                (decode_object("metadata", metadata)?, parameters)
             };
             let task = self.task.cancel(metadata, parameters).await?;
-            fits(task.approximate_size(), &self.connection).map(|()| task)
+            fits(task.approximate_size(), &self.connection)?;
+            Ok((task, activated))
         };
         match answer.await {
-            Ok(task) => task.encode(results.get().init_task()),
+            Ok((task, activated)) => {
+                task.encode(results.get().init_task());
+                encode_parameters(&activated, |count| results.get().init_parameters(count));
+            }
             Err(fault) => fail(&fault, results.get().init_error()),
         }
         Ok(())
@@ -132,17 +159,21 @@ impl task_handle::Server for TaskShell {
         mut results: task_handle::SubscribeResults,
     ) -> capnp::Result<()> {
         let answer = async {
-            let (start, parameters, observer) = {
+            let (start, (parameters, activated), observer) = {
                 let params = self::params(params.get())?;
+                let parameters = self.open(params.get_parameters())?;
                 let observer = capability("observer", params.get_observer())?;
                 let features = self::params(params.get_features())?;
                 let observer = ObserverShell::new(observer, features, &self.connection);
-                (start(params.get_cursor())?, parameters(params.get_parameters())?, observer)
+                (start(params.get_cursor())?, parameters, observer)
             };
-            self.task.subscribe(start, parameters, observer).await
+            Ok((self.task.subscribe(start, parameters, observer).await?, activated))
         };
         match answer.await {
-            Ok(held) => results.get().set_subscription(SubscriptionShell::client(held)),
+            Ok((held, activated)) => {
+                results.get().set_subscription(SubscriptionShell::client(held));
+                encode_parameters(&activated, |count| results.get().init_parameters(count));
+            }
             Err(fault) => {
                 results.get().set_subscription(Broken::new(&fault).client());
                 fail(&fault, results.get().init_error());

@@ -38,6 +38,7 @@ pub use send::Started;
 pub use session::Session;
 pub use task::TaskHandle;
 
+#[cfg(not(target_arch = "wasm32"))]
 pub(super) use send::end_fault;
 
 use super::authority::ServerInfo;

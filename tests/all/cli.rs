@@ -1,0 +1,222 @@
+//! The program itself: started as people start it.
+
+use std::path::PathBuf;
+use std::process::{Output, Stdio};
+
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+
+use crate::world::{ALICE, World, soon, until};
+
+fn program() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_a2a-webcap"));
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("A2A")) {
+        command.env_remove(name);
+    }
+    command.env("HOME", "/nonexistent").env_remove("XDG_STATE_HOME").kill_on_drop(true);
+    command
+}
+
+/// Runs a command line against a server, as Alice.
+async fn run(world: &World, line: &[&str]) -> Output {
+    let mut command = program();
+    command.args(line).args(["-a", &world.url()]).env("A2ACLI_API_KEY", ALICE).stdin(Stdio::null());
+    soon("the command ends", command.output()).await.expect("the program starts")
+}
+
+fn out(output: &Output) -> &str {
+    std::str::from_utf8(&output.stdout).unwrap()
+}
+
+fn err(output: &Output) -> &str {
+    std::str::from_utf8(&output.stderr).unwrap()
+}
+
+fn json(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", out(output)))
+}
+
+/// A directory of the test's own, removed afterwards.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new() -> Self {
+        Self(std::env::temp_dir().join(format!("a2a-webcap-cli-{}", a2a_webcap::model::fresh_id())))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// `serve` on a free port, and what it printed at start.
+async fn serve(state: &Scratch) -> (Child, Vec<String>) {
+    let mut command = program();
+    command.args(["serve", "--listen", "127.0.0.1:0"]).env("A2A_WEBCAP_STATE_DIR", &state.0);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut printed = Vec::new();
+    while !printed.last().is_some_and(|line: &String| line.contains("--stream")) {
+        printed.push(soon("a line", lines.next_line()).await.unwrap().expect("it goes on"));
+    }
+    (child, printed)
+}
+
+#[tokio::test]
+async fn the_command_that_serve_prints_gives_a_streamed_answer_and_the_key_is_shown_once() {
+    let state = Scratch::new();
+    let (mut server, printed) = serve(&state).await;
+    let text = printed.join("\n");
+    let key = std::fs::read_to_string(state.0.join("dev-key")).unwrap();
+    assert!(text.contains(key.trim()), "the first start shows the key");
+    assert!(text.contains("Store: memory; tasks are lost when the server stops"), "{text}");
+
+    let command = printed.last().unwrap().trim();
+    let arguments = command.split_once(" send ").expect("a send").1;
+    let arguments: Vec<_> = arguments.split_whitespace().map(|word| word.trim_matches('"')).collect();
+    let output = program().arg("send").args(arguments).env("A2A_WEBCAP_STATE_DIR", &state.0).output();
+    let output = soon("the command ends", output).await.unwrap();
+    assert!(output.status.success(), "{}", err(&output));
+    assert!(out(&output).contains("You said: hello"), "{}", out(&output));
+    assert!(out(&output).trim_end().ends_with("State: completed"), "{}", out(&output));
+    assert!(!err(&output).contains(key.trim()));
+    server.kill().await.unwrap();
+
+    let (_server, printed) = serve(&state).await;
+    assert!(!printed.join("\n").contains(key.trim()), "later starts only say where it is");
+}
+
+#[tokio::test]
+async fn serve_stops_in_order_when_it_is_told_to() {
+    let state = Scratch::new();
+    let (mut server, _) = serve(&state).await;
+    let id = server.id().unwrap().to_string();
+    assert!(std::process::Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+    assert!(soon("it stops", server.wait()).await.unwrap().success());
+}
+
+#[tokio::test]
+async fn a_send_gives_the_protocols_own_types_in_json() {
+    let world = World::demo().await;
+    let one = run(&world, &["send", "-o", "json", "stream 3 0"]).await;
+    assert_eq!(json(&one)["task"]["status"]["state"], "TASK_STATE_COMPLETED");
+    assert_eq!(err(&one), "");
+
+    let many = run(&world, &["send", "-o", "json", "--stream", "stream 3 0"]).await;
+    let lines: Vec<Value> = out(&many).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let kinds: Vec<_> =
+        lines.iter().map(|line| line.as_object().unwrap().keys().next().unwrap().as_str()).collect();
+    assert_eq!(kinds.iter().filter(|kind| **kind == "artifactUpdate").count(), 3, "{kinds:?}");
+    assert_eq!(lines.last().unwrap()["statusUpdate"]["status"]["state"], "TASK_STATE_COMPLETED");
+
+    let message = run(&world, &["send", "-o", "json", "message hi"]).await;
+    assert_eq!(json(&message)["message"]["parts"][0]["text"], "hi");
+}
+
+#[tokio::test]
+async fn text_has_results_on_one_stream_and_remarks_on_the_other() {
+    let world = World::demo().await;
+    let output = run(&world, &["send", "--stream", "stream 2 0"]).await;
+    let stdout = out(&output);
+    assert!(stdout.starts_with("Artifact stream:\nchunk 1 of 2\nchunk 2 of 2\n\nTask ID: "), "{stdout}");
+    assert!(stdout.ends_with("\nState: completed\n"), "{stdout}");
+    let remarks: Vec<&str> = err(&output).lines().collect();
+    assert!(remarks[0].starts_with("task ") && remarks[0].ends_with(" is submitted"), "{remarks:?}");
+    assert_eq!(remarks[1..], ["status submitted", "status working"]);
+    assert!(!stdout.contains('\u{1b}'));
+}
+
+#[tokio::test]
+async fn a_task_that_asks_is_reported_with_the_command_that_answers_it() {
+    let world = World::demo().await;
+    let asked = run(&world, &["send", "ask"]).await;
+    assert!(asked.status.success() && out(&asked).contains("State: input-required"), "{}", out(&asked));
+    let id = out(&asked).lines().next().unwrap().strip_prefix("Task ID: ").unwrap().to_owned();
+    assert!(err(&asked).contains(&format!("send --task-id {id} ")), "{}", err(&asked));
+    let answered = run(&world, &["send", "--task-id", &id, "Dana"]).await;
+    assert!(out(&answered).contains("You said: Dana"), "{}", out(&answered));
+    assert!(out(&answered).contains(&format!("Task ID: {id}\n")));
+}
+
+#[tokio::test]
+async fn a_task_can_be_followed_waited_for_listed_and_canceled() {
+    let world = World::demo().await;
+    let started = run(&world, &["send", "--async", "-o", "json", "long"]).await;
+    let task = json(&started);
+    let id = task["task"]["id"].as_str().unwrap().to_owned();
+    let listed = run(&world, &["task", "list", "-o", "json", "--status", "working"]).await;
+    assert_eq!(json(&listed)["totalSize"], 1);
+    let waiting = async { run(&world, &["task", "get", "--wait", "-o", "json", &id]).await };
+    let canceling = async {
+        until("somebody waits", || world.counts().feeds > 0).await;
+        run(&world, &["task", "cancel", &id]).await
+    };
+    let (waited, canceled) = futures::future::join(waiting, canceling).await;
+    assert!(out(&canceled).contains("State: canceled"), "{}", out(&canceled));
+    assert_eq!(json(&waited)["status"]["state"], "TASK_STATE_CANCELED");
+
+    let replayed = run(&world, &["task", "subscribe", &id, "--after", "0", "--stream", "-o", "json"]).await;
+    let lines: Vec<&str> = out(&replayed).lines().collect();
+    assert!(lines.first().unwrap().contains("TASK_STATE_SUBMITTED"), "{lines:?}");
+    assert!(lines.last().unwrap().contains("TASK_STATE_CANCELED"), "{lines:?}");
+}
+
+#[tokio::test]
+async fn failures_have_codes_and_envelopes() {
+    let world = World::demo().await;
+    let missing = run(&world, &["-o", "json", "task", "get", "no-such-task"]).await;
+    assert_eq!(
+        (missing.status.code(), &json(&missing)["error"]["code"]),
+        (Some(1), &"TaskNotFoundError".into())
+    );
+    assert_eq!(json(&missing)["error"]["a2aCode"], -32001);
+
+    let rejected = run(&world, &["-o", "json", "--api-key", "wrong", "send", "hello"]).await;
+    assert_eq!(rejected.status.code(), Some(4));
+    assert_eq!(json(&rejected)["error"]["code"], "A2ACLI_ERR_AUTH_FAILED");
+
+    let late = run(&world, &["-o", "json", "send", "--timeout", "200ms", "long"]).await;
+    assert_eq!((late.status.code(), &json(&late)["error"]["code"]), (Some(5), &"A2ACLI_ERR_TIMEOUT".into()));
+    assert!(json(&late)["error"]["hint"].as_str().unwrap().contains("task subscribe"), "{}", out(&late));
+
+    let failed = run(&world, &["send", "fail no paper"]).await;
+    assert_eq!(failed.status.code(), Some(0), "what the agent decides is no failure of the tool");
+    assert!(err(&failed).contains("warning: the task is failed"), "{}", err(&failed));
+}
+
+#[tokio::test]
+async fn a_reader_that_has_seen_enough_is_no_failure() {
+    let world = World::demo().await;
+    let mut command = program();
+    command.args(["send", "--stream", "-o", "json", "burst 50000", "-a", &world.url()]);
+    let mut child =
+        command.env("A2ACLI_API_KEY", ALICE).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut first = [0; 64];
+    child.stdout.take().unwrap().read_exact(&mut first).await.unwrap();
+    let output = soon("it ends", child.wait_with_output()).await.unwrap();
+    assert_eq!((output.status.code(), err(&output)), (Some(0), ""));
+}
+
+#[tokio::test]
+async fn ctrl_c_cancels_nothing_and_says_how_to_go_on() {
+    let world = World::demo().await;
+    let mut command = program();
+    command.args(["send", "--stream", "long", "-a", &world.url()]).env("A2ACLI_API_KEY", ALICE);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    until("the agent works", || world.counts().events >= 2 && world.counts().feeds == 1).await;
+    // The first events are on their way to it; it has to have read one to know the task.
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    let id = child.id().unwrap().to_string();
+    assert!(std::process::Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+    let output = soon("it ends", child.wait_with_output()).await.unwrap();
+    assert_eq!(output.status.code(), Some(130));
+    assert!(
+        err(&output).contains("task subscribe ") && err(&output).contains("--after "),
+        "{}",
+        err(&output)
+    );
+    assert_eq!(world.counts().turns, 1, "the task goes on");
+}
