@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
-use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 
@@ -97,11 +96,12 @@ pub(super) async fn refuse(pass: StreamPass, fault: Fault, observer: impl Observ
 /// Queues the last call, then counts the stream as closed: a revoke may be answered as soon as nothing
 /// can follow, and must not wait for a client that never answers.
 async fn finish(pass: StreamPass, observer: impl Observer, end: StreamEnd) {
-    let mut last = pin!(observer.end(end));
+    let mut last = Box::pin(observer.end(end));
     let queued = poll_fn(|cx| Poll::Ready(last.as_mut().poll(cx))).await;
     drop(pass);
     if queued.is_pending() {
-        last.await;
+        // By itself: a client that never answers should cost this call and not a whole stream.
+        tokio::task::spawn_local(last);
     }
 }
 
