@@ -1,7 +1,11 @@
 //! The integration tests: real sockets, through the public surface only.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "shown when a test fails: seeds, logs, figures")]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "shown when a test fails: seeds, logs, figures"
+)]
 
 mod access;
 mod authority;
