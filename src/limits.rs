@@ -168,7 +168,7 @@ impl Default for EngineLimits {
             recent_events: 512,
             inbox: 16,
             idempotency: Duration::from_secs(24 * 3_600),
-            memory_finished_tasks: 100_000,
+            memory_finished_tasks: 10_000,
             update_bytes: 12 << 20,
             parts: 100,
             name_bytes: 512,

@@ -150,7 +150,7 @@ fn short(plan: Plan) -> Outcome<bool> {
     batch.print("frame");
     println!("a stream is {frames_each:.1} frames from the server: the send's answer, its events, onEnd");
     print_ratio("frames of streams / echo that batches", &to_batch, Bar::None);
-    Ok(print_ratio("frames of streams / echo", &to_each, Bar::None))
+    Ok(print_ratio("frames of streams / echo", &to_each, Bar::Floor(0.35)))
 }
 
 /// Frames of an echo on their way, where a stream's window is meant.

@@ -16,6 +16,9 @@
 //! transport does. Beside the time the server's CPU time for each operation is printed, which other
 //! programs disturb less.
 //!
+//! On a machine that does other things too, give it the right of way: `chrt -r 1 cargo bench …`, after
+//! `cargo bench --no-run`.
+//!
 //! To profile a case, give it long runs and attach to the process whose arguments say `server`:
 //! `cargo bench --bench rpc -- null64 --pairs 1 --millis 20000`, then `perf record -g -p PID`.
 

@@ -185,11 +185,9 @@ impl Drop for Replier {
     }
 }
 
-/// Waits for the answer of an equal send.
-pub(super) async fn outcome_of(mut theirs: watch::Receiver<Option<Outcome>>) -> Outcome {
-    let outcome = theirs.wait_for(Option::is_some).await;
-    let given = outcome.ok().and_then(|outcome| outcome.clone());
-    given.unwrap_or_else(|| Err(Fault::internal("a send ended without an answer")))
+/// Waits for the answer of an equal send; none if that was given up, or found that there is an answer already.
+pub(super) async fn outcome_of(mut theirs: watch::Receiver<Option<Outcome>>) -> Option<Outcome> {
+    theirs.wait_for(Option::is_some).await.ok().and_then(|outcome| outcome.clone())
 }
 
 /// The task that an answer is about.
@@ -208,6 +206,18 @@ mod tests {
     fn names_do_not_run_into_each_other() {
         assert_ne!(key("a", "bc", "d"), key("ab", "c", "d"));
         assert_eq!(key("a", "b", "c"), key("a", "b", "c"));
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_for_a_send_that_was_given_up_may_claim_it() {
+        let sends = Arc::new(Sends::new(Arc::default()));
+        let (key, digest) = (key("a", "o", "m"), SendDigest([1; 16]));
+        let claim = || sends.claim(key, digest, Timestamp::from_unix_nanos(1)).unwrap();
+        let Claimed::Ours(first) = claim() else { panic!("nobody has claimed it") };
+        let Claimed::Theirs(theirs) = claim() else { panic!("it is claimed") };
+        drop(first);
+        assert!(outcome_of(theirs).await.is_none());
+        assert!(matches!(claim(), Claimed::Ours(_)));
     }
 
     #[test]

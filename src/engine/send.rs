@@ -138,9 +138,16 @@ impl Engine {
         let key = idempotency::key(agent, &owner.key, &submission.request.message.message_id);
         let digest = idempotency::digest(&submission.request)?;
         let now = self.clock.now();
-        let claim = match self.sends.claim(key, digest, now.saturating_add(self.limits.idempotency))? {
-            Claimed::Theirs(outcome) => return Ok(Err(idempotency::outcome_of(outcome).await)),
-            Claimed::Ours(claim) => claim,
+        let claim = loop {
+            match self.sends.claim(key, digest, now.saturating_add(self.limits.idempotency))? {
+                Claimed::Ours(claim) => break claim,
+                Claimed::Theirs(theirs) => {
+                    // The other may have found an answer in the store, and so shall we; or its caller has gone.
+                    if let Some(outcome) = idempotency::outcome_of(theirs).await {
+                        return Ok(Err(outcome));
+                    }
+                }
+            }
         };
         let Some(before) = self.store.remembered(&key, now).await.map_err(Fault::internal)? else {
             return Ok(Ok(Some(claim)));

@@ -169,8 +169,10 @@ fn log_panic(handle: &ConnectionHandle, panic: &(dyn Any + Send)) {
 }
 
 /// Rounds of read, work, write before other connections have their turn.
-const ROUNDS: usize = 8;
-/// Polls of the RPC system in one round; a message takes two or three.
-const POLLS: usize = 64;
+const ROUNDS: usize = 16;
+/// Polls of the RPC system in one round; a message takes one. What a round has answered is written before
+/// the next begins, so that both ends work at once: with a whole window in one round they take turns, and
+/// each is idle half of the time.
+const POLLS: usize = 16;
 /// Polls in which everything in flight must have learned that it is over.
 const LAST_POLLS: usize = 1 << 16;

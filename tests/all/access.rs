@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use a2a_webcap::auth::{ApiKey, KeyEntry};
-use a2a_webcap::client::{Credentials, Cursor};
+use a2a_webcap::client::{Credentials, Cursor, SendCall};
 use a2a_webcap::clock::Clock;
 use a2a_webcap::fault::FaultKind;
 use a2a_webcap::model::{ListTasksRequest, Message, SendMessageRequest, SendMessageResponse, Timestamp};
@@ -76,6 +76,9 @@ async fn cw_30_a_foreign_task_and_a_missing_one_answer_the_same_byte_for_byte() 
         let SendMessageResponse::Task(task) = sent else { panic!("{sent:?}") };
         foreign.push(task.id);
     }
+    let sent = alice.send(SendCall::from("long").return_immediately()).await.unwrap();
+    let SendMessageResponse::Task(working) = sent else { panic!("{sent:?}") };
+    foreign.push(working.id);
     let bob = Raw::connect(&world).await.session(BOB);
     // As long as a real one, so that no length tells.
     let missing = refusals(&bob, &"0".repeat(foreign[0].len())).await;

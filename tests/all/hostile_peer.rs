@@ -92,17 +92,6 @@ impl Rpc {
             _ => None,
         }
     }
-
-    /// The exports that an answer brings.
-    pub(crate) fn exports(&self) -> Vec<u32> {
-        let Some((_, Ok(results))) = self.answer() else { return Vec::new() };
-        let table = results.get_cap_table().expect("a table");
-        let ids = table.iter().filter_map(|descriptor| match descriptor.which() {
-            Ok(cap_descriptor::SenderHosted(id) | cap_descriptor::SenderPromise(id)) => Some(id),
-            _ => None,
-        });
-        ids.collect()
-    }
 }
 
 impl Peer {
@@ -233,16 +222,6 @@ impl Peer {
         .await;
     }
 
-    /// Answers a call of the server with nothing, as an observer does.
-    pub(crate) async fn answer(&mut self, id: u32) {
-        self.send(|message| {
-            let mut ret = message.init_return();
-            ret.set_answer_id(id);
-            ret.init_results();
-        })
-        .await;
-    }
-
     /// Gives one reference to an object back.
     pub(crate) async fn release(&mut self, id: u32) {
         self.send(|message| {
@@ -362,6 +341,7 @@ impl Peer {
 }
 
 /// Fills in a call.
+#[expect(clippy::too_many_arguments, reason = "a call has that many parts")]
 pub(crate) fn write_call(
     mut call: call::Builder<'_>,
     id: u32,

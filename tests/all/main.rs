@@ -1,6 +1,7 @@
 //! The integration tests: real sockets, through the public surface only.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::print_stdout, reason = "shown when a test fails: seeds, logs, figures")]
 
 mod access;
 mod authority;

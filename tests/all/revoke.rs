@@ -127,13 +127,11 @@ async fn working(session: &Session, text: &str) -> TaskHandle {
 }
 
 /// The calls of one round: they are sent when made. Each ends with an answer, or with REVOKED.
-fn outcome<T: 'static>(call: Pending<T>) -> impl Future<Output = bool> {
-    async move {
-        match call.await {
-            Ok(_) => true,
-            Err(fault) if fault.kind() == FaultKind::Revoked => false,
-            Err(fault) => panic!("neither answered nor refused: {fault:?}"),
-        }
+async fn outcome<T: 'static>(call: Pending<T>) -> bool {
+    match call.await {
+        Ok(_) => true,
+        Err(fault) if fault.kind() == FaultKind::Revoked => false,
+        Err(fault) => panic!("neither answered nor refused: {fault:?}"),
     }
 }
 

@@ -47,17 +47,23 @@ async fn the_same_message_gives_the_same_task_on_any_connection_and_in_any_way()
 #[tokio::test(flavor = "local")]
 async fn equal_sends_that_race_open_one_task() {
     let (world, mut stage) = World::puppet().await;
-    let message = Message::user("hello");
-    let mut started = Vec::new();
+    let mut sessions = Vec::new();
     for _ in 0..8 {
-        let session = world.session(ALICE).await;
-        started.push(session.send_streaming(message.clone(), Collector::new()).task);
+        sessions.push(world.session(ALICE).await);
     }
-    let cue = stage.turn().await;
-    for task in &started {
-        assert_eq!(task.get(None).await.unwrap().id, cue.turn.task_id);
+    for round in 1..=20 {
+        let message = Message::user("hello");
+        let sent: Vec<_> = sessions
+            .iter()
+            .map(|session| session.send_streaming(message.clone(), Collector::new()).task)
+            .collect();
+        let cue = stage.turn().await;
+        for task in &sent {
+            assert_eq!(task.get(None).await.unwrap().id, cue.turn.task_id);
+        }
+        assert_eq!(world.counts().turns, round);
+        drop(cue);
     }
-    assert_eq!(world.counts().turns, 1);
 }
 
 #[tokio::test(flavor = "local")]

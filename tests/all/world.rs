@@ -1,5 +1,6 @@
 //! The one helper that touches the API: a server on a free port, and clients of it.
 
+use std::sync::mpsc;
 use std::time::Duration;
 
 use a2a_webcap::Server;
@@ -17,6 +18,25 @@ pub(crate) const BOB: &str = "bob's key, which is also long enough to be one";
 /// A server with two principals and an agent.
 pub(crate) struct World {
     pub(crate) server: Server,
+    _watchdog: Watchdog,
+}
+
+/// Ends the run, with the name of the test, if this lives for a minute: a call that is never answered would
+/// otherwise stop it without a word.
+struct Watchdog(#[expect(dead_code, reason = "its end is the message")] mpsc::Sender<()>);
+
+impl Watchdog {
+    fn new() -> Self {
+        let (sender, receiver) = mpsc::channel();
+        let test = std::thread::current().name().unwrap_or("a test").to_owned();
+        std::thread::spawn(move || {
+            if receiver.recv_timeout(Duration::from_secs(60)) == Err(mpsc::RecvTimeoutError::Timeout) {
+                eprintln!("{test} hangs: something was awaited for a minute");
+                std::process::exit(101);
+            }
+        });
+        Self(sender)
+    }
 }
 
 impl World {
@@ -44,7 +64,7 @@ impl World {
     pub(crate) async fn of(build: impl FnOnce(Builder) -> Builder) -> Self {
         let builder = Server::builder().api_key("alice", ALICE).api_key("bob", BOB).listen("127.0.0.1:0");
         let server = build(builder.workers(2)).start().await.expect("the server starts");
-        Self { server }
+        Self { server, _watchdog: Watchdog::new() }
     }
 
     pub(crate) fn url(&self) -> String {
