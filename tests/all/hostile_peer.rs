@@ -335,14 +335,8 @@ impl Peer {
     }
 
     async fn more(&mut self) -> bool {
-        let mut chunk = [0; 16 << 10];
-        match self.stream.read(&mut chunk).await {
-            Ok(0) | Err(_) => false,
-            Ok(read) => {
-                self.read.extend_from_slice(&chunk[..read]);
-                true
-            }
-        }
+        self.read.reserve(16 << 10);
+        matches!(self.stream.read_buf(&mut self.read).await, Ok(1..))
     }
 }
 

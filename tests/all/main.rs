@@ -20,6 +20,7 @@ mod fuzz_script;
 mod hostile_bench;
 mod hostile_frames;
 mod hostile_http;
+mod hostile_memory;
 mod hostile_peer;
 mod hostile_rpc;
 mod keepalive;
