@@ -25,6 +25,9 @@ pub struct Driver<F: Frames> {
     quiet: Quiet,
     /// Why nothing more can be read; what was read before is still handled.
     end_of_frames: Option<CloseReason>,
+    /// A defect showed when everything was let go. The peer has its reason already; whoever counts defects
+    /// gets this one.
+    panicked: bool,
 }
 
 struct Rpc {
@@ -36,7 +39,7 @@ impl<F: Frames> Driver<F> {
     pub(super) fn new(handle: Rc<ConnectionHandle>, frames: F, system: RpcSystem<Side>) -> Self {
         let disconnector = system.get_disconnector();
         let rpc = Some(Rpc { system, disconnector });
-        Self { handle, frames, rpc, quiet: Quiet::new(), end_of_frames: None }
+        Self { handle, frames, rpc, quiet: Quiet::new(), end_of_frames: None, panicked: false }
     }
 
     /// Works until there is nothing to do or the connection ends. Ready when it ends.
@@ -125,6 +128,7 @@ impl<F: Frames> Driver<F> {
         }));
         if let Err(panic) = ended {
             log_panic(&self.handle, &*panic);
+            self.panicked = true;
         }
         self.handle.say_why();
     }
@@ -147,7 +151,8 @@ impl<F: Frames> Future for Driver<F> {
         }
         ready!(this.handle.poll_close(cx, &mut this.frames));
         this.handle.set_ended();
-        Poll::Ready(this.handle.ending().unwrap_or(CloseReason::Panicked))
+        let reason = this.handle.ending().filter(|_| !this.panicked);
+        Poll::Ready(reason.unwrap_or(CloseReason::Panicked))
     }
 }
 
