@@ -80,6 +80,8 @@ pub(crate) struct Script {
     exports: Vec<u32>,
     /// Our own promises, unresolved.
     promises: Vec<u32>,
+    /// Those that are resolved.
+    resolved: Vec<u32>,
     /// Which of our calls carried which.
     carried: HashMap<u32, u32>,
     /// Calls of the server that we have not answered.
@@ -106,6 +108,7 @@ impl Script {
             imports: Vec::new(),
             exports: Vec::new(),
             promises: Vec::new(),
+            resolved: Vec::new(),
             carried: HashMap::new(),
             calls: Vec::new(),
             embargoes: Vec::new(),
@@ -398,13 +401,15 @@ impl Script {
 
     async fn resolve(&mut self) {
         let id = if self.lie() {
-            self.dice.id()
+            self.stale()
         } else {
             let index = self.dice.under(self.promises.len());
             if index >= self.promises.len() {
                 return;
             }
-            self.promises.swap_remove(index)
+            let id = self.promises.swap_remove(index);
+            self.resolved.push(id);
+            id
         };
         let cap = match self.carried.remove(&id) {
             // In a circle: the call that carried it answers it.
@@ -512,7 +517,7 @@ impl Script {
 
     fn cap(&mut self) -> Cap {
         if self.lie() {
-            let id = self.dice.id();
+            let id = self.stale();
             return match self.dice.under(6) {
                 0 => Cap::None,
                 1 => Cap::Mine(id),
@@ -545,6 +550,20 @@ impl Script {
                 Cap::YourAnswer(id, self.path())
             }
             _ => Cap::None,
+        }
+    }
+
+    /// An id of ours that says something else by now, or any.
+    fn stale(&mut self) -> u32 {
+        let from = match self.dice.under(4) {
+            0 => &self.resolved,
+            1 => &self.promises,
+            2 => &self.exports,
+            _ => return self.dice.id(),
+        };
+        match self.dice.pick(from).copied() {
+            Some(id) => id,
+            None => self.dice.id(),
         }
     }
 
@@ -631,7 +650,7 @@ fn write_payload(
 }
 
 fn write_params(content: any_pointer::Builder<'_>, (interface, method): (u64, u16), dice: &mut Dice) {
-    let texts = ["stream 3 1ms", "message hi", "reject", "fail", "burst 40", "hello"];
+    let texts = ["stream 3 1ms", "stream 3 20ms", "message hi", "reject", "fail", "burst 40", "hello"];
     let request = SendMessageRequest::text(*dice.pick(&texts).expect("some"));
     if dice.percent(6) {
         // Something else than what is expected.

@@ -195,6 +195,7 @@ pub(crate) fn alone(test: &str, body: impl FnOnce()) {
     let output = String::from_utf8_lossy(&ran.stdout).into_owned() + &String::from_utf8_lossy(&ran.stderr);
     println!("{output}");
     assert!(ran.status.success() && output.contains("1 passed"), "{test} failed in a process of its own");
+    assert!(!output.contains("panicked at"), "a defect in another thread");
 }
 
 /// Runs a future to its end, as a test does.
