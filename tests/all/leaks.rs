@@ -10,6 +10,7 @@ use a2a_webcap::fault::{Fault, FaultKind, Result};
 use a2a_webcap::limits::Limits;
 use a2a_webcap::model::{StreamEnd, TaskArtifactUpdateEvent};
 use a2a_webcap::transport::Counters;
+use futures::future::join_all;
 
 use crate::hostile_bench::{alone, resident_bytes, run, settles};
 use crate::hostile_peer::Peer;
@@ -123,6 +124,8 @@ async fn let_go(session: Session, order: usize) {
 }
 
 const ORDERS: usize = 11;
+/// Connections at the same time.
+const AT_ONCE: usize = 4;
 
 fn quickly(limits: &mut Limits) {
     limits.engine.memory_finished_tasks = 100;
@@ -144,27 +147,33 @@ async fn cut(world: &World) {
     assert!(seen.is_ok());
 }
 
+/// A connection of its own, and one of the ways to end it.
+async fn connect_and_let_go(world: &World, round: usize) {
+    match round % (ORDERS + 2) {
+        ORDERS => cut(world).await,
+        order if order > ORDERS => {
+            // Wrong credentials, and a call on what they did not open.
+            let session = world.session("a wrong key that is long enough, all the same").await;
+            let task = session.send_streaming("stream 2 1ms", Watch::default());
+            task.ready().await.expect_err("nobody in particular");
+        }
+        order => let_go(world.session(ALICE).await, order).await,
+    }
+}
+
 #[test]
 fn a_thousand_connections_leave_nothing_behind() {
     alone("leaks::a_thousand_connections_leave_nothing_behind", || {
         run(async {
             let world = world().await;
             let mut before = 0;
-            for round in 0..1_000 {
-                match round % (ORDERS + 2) {
-                    ORDERS => cut(&world).await,
-                    order if order > ORDERS => {
-                        // Wrong credentials, and a call on what they did not open.
-                        let session = world.session("a wrong key that is long enough, all the same").await;
-                        let task = session.send_streaming("stream 2 1ms", Watch::default());
-                        task.ready().await.expect_err("nobody in particular");
-                    }
-                    order => let_go(world.session(ALICE).await, order).await,
-                }
-                if round % 200 == 199 {
+            for rounds in 0..1_000 / AT_ONCE {
+                let rounds = rounds * AT_ONCE..(rounds + 1) * AT_ONCE;
+                join_all(rounds.clone().map(|round| connect_and_let_go(&world, round))).await;
+                if rounds.end % 200 == 0 {
                     settles(&world.server).await;
                 }
-                if round == 333 {
+                if rounds.contains(&333) {
                     before = resident_bytes();
                 }
             }
