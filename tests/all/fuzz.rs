@@ -180,11 +180,6 @@ fn honest_frames() -> Vec<Vec<u8>> {
         write_call(message.init_call(), 4, session, (SESSION, 1), &[], |_| {});
     }));
     frames.push(rpc(|message| message.init_finish().set_question_id(2)));
-    frames.push(rpc(|message| {
-        let mut ret = message.init_return();
-        ret.set_answer_id(0);
-        ret.init_results();
-    }));
     frames
 }
 
