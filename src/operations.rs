@@ -238,3 +238,42 @@ const fn row(
 ) -> Row {
     Row { name, name_v0_3, http, permission }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Default)]
+    struct Seen(Vec<&'static str>);
+
+    impl Visitor for Seen {
+        fn unary<Q, A>(&mut self, row: &'static Row, _: Unary<Q, A>)
+        where
+            Q: DeserializeOwned + Send + 'static,
+            A: Serialize + Send + 'static,
+        {
+            self.0.push(row.name);
+        }
+
+        fn streaming<Q>(&mut self, row: &'static Row, _: Streaming<Q>)
+        where
+            Q: DeserializeOwned + Send + 'static,
+        {
+            self.0.push(row.name);
+        }
+    }
+
+    #[test]
+    fn a_visitor_sees_every_row_once_and_in_order() {
+        let mut seen = Seen::default();
+        visit(&mut seen);
+        assert_eq!(seen.0, OPERATIONS.map(|row| row.name));
+    }
+
+    #[test]
+    fn a_row_is_found_by_either_version_s_name() {
+        assert_eq!(find("SendMessage"), Some(&OPERATIONS[0]));
+        assert_eq!(find("tasks/resubscribe").map(|row| row.name), Some("SubscribeToTask"));
+        assert_eq!(find("tasks/unknown"), None);
+    }
+}

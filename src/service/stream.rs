@@ -1,12 +1,15 @@
 //! Streams for bindings that poll: a snapshot or message first, then events.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 
 use super::{AgentService, Begun};
 use crate::authority::StreamPass;
+use crate::engine::fold::Fold;
 use crate::engine::{Feed, FeedKind, Start};
 use crate::fault::Result;
-use crate::model::{GetTaskRequest, Message, SendMessageRequest, SubscribeToTaskRequest};
+use crate::model::{Event, GetTaskRequest, Message, SendMessageRequest, SubscribeToTaskRequest};
 use crate::operations::{Caller, EventStream, StreamItem, unsupported};
 
 impl AgentService {
@@ -16,8 +19,15 @@ impl AgentService {
         request: SendMessageRequest,
     ) -> Result<Box<dyn EventStream>> {
         let pass = caller.grant.stream()?;
-        Ok(match self.begin(caller, request, None).await? {
-            Begun::Task(_, feed) => Box::new(FeedStream { feed: Some(*feed), pass }),
+        let begun = tokio::select! {
+            biased;
+            cause = pass.ended() => return Err(cause.fault()),
+            begun = self.begin(caller, request, None) => begun?,
+        };
+        Ok(match begun {
+            Begun::Task(ticket, feed) => {
+                Box::new(FeedStream { feed: Some(*feed), opens: ticket.after == 0, first: None, pass })
+            }
             Begun::Message(message) => Box::new(Reply(Some((*message).clone()))),
         })
     }
@@ -34,12 +44,16 @@ impl AgentService {
             return Err(unsupported("following a task that is finished"));
         }
         let feed = self.feed(caller, &request.id, Start::Snapshot, FeedKind::Subscription).await?;
-        Ok(Box::new(FeedStream { feed: Some(feed), pass }))
+        Ok(Box::new(FeedStream { feed: Some(feed), opens: false, first: None, pass }))
     }
 }
 
 struct FeedStream {
     feed: Option<Feed>,
+    /// Whether the stream's send has opened the task: then it begins with the task as opened.
+    opens: bool,
+    /// The first event, while the task as it opens it goes before.
+    first: Option<Arc<Event>>,
     pass: StreamPass,
 }
 
@@ -50,12 +64,20 @@ impl EventStream for FeedStream {
         if let Some((task, seq)) = feed.take_snapshot() {
             return Some(Ok(StreamItem::Snapshot { task, seq }));
         }
-        let event = tokio::select! {
-            biased;
-            cause = self.pass.ended() => Err(cause.fault()),
-            event = feed.next() => event,
+        let event = match self.first.take() {
+            Some(first) => Ok(Some(first)),
+            None => tokio::select! {
+                biased;
+                cause = self.pass.ended() => Err(cause.fault()),
+                event = feed.next() => event,
+            },
         };
         let item = match event {
+            Ok(Some(event)) if std::mem::take(&mut self.opens) => {
+                let opened = Fold::open(&event)?;
+                self.first = Some(event);
+                return Some(Ok(StreamItem::Snapshot { task: Arc::clone(opened.task()), seq: 0 }));
+            }
             Ok(Some(event)) => {
                 let is_final = feed.is_final(&event);
                 StreamItem::Event { event, is_final }

@@ -13,6 +13,7 @@ mod capabilities;
 mod cli;
 mod client;
 mod doubles;
+mod embedded;
 mod errors;
 mod examples;
 mod fuzz;

@@ -21,7 +21,7 @@ pub(crate) struct World {
     _watchdog: Watchdog,
 }
 
-/// Ends the run, with the name of the test, if this lives for a minute: a call that is never answered would
+/// Ends the run, with the name of the test, if this lives for five minutes: a call that is never answered would
 /// otherwise stop it without a word. Not in processes of their own: these may be meant to take long, and look
 /// for hangs themselves.
 struct Watchdog(#[expect(dead_code, reason = "its end is the message")] mpsc::Sender<()>);
@@ -34,8 +34,8 @@ impl Watchdog {
         }
         let test = std::thread::current().name().unwrap_or("a test").to_owned();
         std::thread::spawn(move || {
-            if receiver.recv_timeout(Duration::from_secs(60)) == Err(mpsc::RecvTimeoutError::Timeout) {
-                eprintln!("{test} hangs: something was awaited for a minute");
+            if receiver.recv_timeout(Duration::from_secs(300)) == Err(mpsc::RecvTimeoutError::Timeout) {
+                eprintln!("{test} hangs: something was awaited for five minutes");
                 std::process::exit(101);
             }
         });
@@ -128,7 +128,7 @@ pub(crate) fn limits(change: impl FnOnce(&mut Limits)) -> Limits {
 
 /// Fails a test that hangs, with what it waited for.
 pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(Duration::from_secs(20), future).await {
+    match tokio::time::timeout(Duration::from_secs(60), future).await {
         Ok(value) => value,
         Err(_) => panic!("waited in vain: {what}"),
     }
