@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use futures::future::join_all;
 
-use crate::fuzz_script::{Dice, Script};
+use crate::fuzz_script::Script;
+use crate::fuzz_words::Dice;
 use crate::hostile_bench::{Bench, Witness, alone, resident_bytes, run, settles};
 use crate::hostile_peer::{BINARY, FIN, frame, rpc};
 use crate::world::{BOB, soon};

@@ -18,6 +18,7 @@ mod errors;
 mod examples;
 mod fuzz;
 mod fuzz_script;
+mod fuzz_words;
 mod hostile_bench;
 mod hostile_frames;
 mod hostile_http;
