@@ -167,7 +167,7 @@ async fn unanswered(address: SocketAddr) {
     for _ in 0..33 {
         peer.send_message(session, "stream 2 300ms").await;
     }
-    peer.ended().await;
+    peer.is_open_for(Duration::from_millis(400)).await;
 }
 
 async fn long_calls(address: SocketAddr) {
@@ -176,7 +176,7 @@ async fn long_calls(address: SocketAddr) {
     for _ in 0..6 {
         peer.send_message(session, &long).await;
     }
-    peer.ended().await;
+    peer.is_open_for(Duration::from_millis(400)).await;
 }
 
 async fn objects_kept(address: SocketAddr) {
@@ -184,7 +184,7 @@ async fn objects_kept(address: SocketAddr) {
     for _ in 0..65 {
         peer.call(session, (SESSION, 3), &[], |_| {}).await;
     }
-    peer.ended().await;
+    peer.is_open_for(Duration::from_millis(400)).await;
 }
 
 async fn streams_never_answered(address: SocketAddr) {
