@@ -35,7 +35,7 @@ async fn a_flood_of_unanswered_calls_is_refused() {
         .withstands(async |bench| {
             let (mut peer, session) = bob(bench).await;
             for _ in 0..33 {
-                peer.send_message(session, "stream 2 300ms").await;
+                peer.send_message(session, "stream 2 2s").await;
             }
             peer.ended().await.is(1008, OVERLOADED, "32 calls may be unanswered");
         })
@@ -48,7 +48,7 @@ async fn calls_that_hold_too_many_bytes_are_refused() {
         .await
         .withstands(async |bench| {
             let (mut peer, session) = bob(bench).await;
-            let long = format!("stream 2 300ms {}", "x".repeat(200 << 10));
+            let long = format!("stream 2 2s {}", "x".repeat(200 << 10));
             for _ in 0..6 {
                 peer.send_message(session, &long).await;
             }
@@ -64,7 +64,7 @@ async fn calls_that_are_given_up_unanswered_are_counted() {
         .withstands(async |bench| {
             let (mut peer, session) = bob(bench).await;
             for _ in 0..51 {
-                let asked = peer.send_message(session, "stream 2 300ms").await;
+                let asked = peer.send_message(session, "stream 2 2s").await;
                 peer.finish(asked).await;
             }
             peer.ended().await.is(1008, QUOTA, "50 calls were given up unanswered");
