@@ -165,14 +165,14 @@ async fn cost<F: Future<Output = ()>>(served: &Served, attack: impl Fn() -> F) -
 async fn unanswered(address: SocketAddr) {
     let (mut peer, session) = authenticated(address, BOB).await;
     for _ in 0..33 {
-        peer.send_message(session, "stream 2 300ms").await;
+        peer.send_message(session, "stream 2 2s").await;
     }
     peer.is_open_for(Duration::from_millis(400)).await;
 }
 
 async fn long_calls(address: SocketAddr) {
     let (mut peer, session) = authenticated(address, BOB).await;
-    let long = format!("stream 2 300ms {}", "x".repeat(200 << 10));
+    let long = format!("stream 2 2s {}", "x".repeat(200 << 10));
     for _ in 0..6 {
         peer.send_message(session, &long).await;
     }
