@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::{TaskState, Timestamp};
+
 /// The bounds of a server or a client. Each default suits one machine that serves the public; each
 /// refusal is typed and says which bound was reached.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,6 +18,26 @@ pub struct Limits {
     pub net: NetLimits,
     /// Bounds of the task engine.
     pub engine: EngineLimits,
+    /// Bounds of the store on disk.
+    pub store: StoreLimits,
+}
+
+/// Bounds of the store on disk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+#[non_exhaustive]
+pub struct StoreLimits {
+    /// Bytes of one segment of the log, 256 KiB to 1 GiB; a frame that is larger has a segment of its own.
+    pub segment_bytes: u64,
+    /// Free bytes on the disk below which new work is refused, while reads and running turns go on.
+    pub reserve_bytes: u64,
+    /// About how many bytes of the catalog wait in memory before they are written down. A restart reads what has
+    /// waited from the log again.
+    pub catalog_memory_bytes: usize,
+    /// Bytes of the catalog's tables that are kept in memory for reading.
+    pub catalog_cache_bytes: u64,
+    /// Bytes of a task's events after which its fold is written down too, so that a load need not read them.
+    pub checkpoint_bytes: u64,
 }
 
 /// Bounds of one Cap'n Proto connection; the same at both ends.
@@ -119,6 +141,70 @@ pub struct EngineLimits {
     pub grants_per_principal: usize,
     /// Depth of a tree of grants.
     pub grant_depth: usize,
+    /// How long finished tasks are kept.
+    pub retention: Retention,
+}
+
+/// How long finished tasks are kept. By default for ever, or as long as the memory store's own bound allows.
+/// What has gone is gone for everybody: a list, a get and an idempotent repeat do not find it any more.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+#[non_exhaustive]
+pub struct Retention {
+    /// Of completed tasks.
+    pub completed: Keep,
+    /// Of failed tasks.
+    pub failed: Keep,
+    /// Of canceled tasks.
+    pub canceled: Keep,
+    /// Of rejected tasks.
+    pub rejected: Keep,
+}
+
+/// What is kept of the finished tasks in one state. Nothing set: everything.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+#[non_exhaustive]
+pub struct Keep {
+    /// A task goes when it has been finished for so long.
+    #[serde(with = "maybe_seconds")]
+    pub age: Option<Duration>,
+    /// The most tasks; those that finished first go first.
+    pub count: Option<u64>,
+    /// A task's events go when it has been finished for so long, except for the last one. The task itself
+    /// stays, with history and artifacts; whoever asks for the events gets a `gap` error.
+    #[serde(with = "maybe_seconds")]
+    pub events_age: Option<Duration>,
+}
+
+impl Keep {
+    /// Whether a task that has finished at that time is to go.
+    pub fn is_over(&self, finished: Timestamp, now: Timestamp) -> bool {
+        self.age.is_some_and(|age| finished.saturating_add(age) <= now)
+    }
+
+    /// Whether the events of a task that has finished at that time are to go.
+    pub fn events_are_over(&self, finished: Timestamp, now: Timestamp) -> bool {
+        self.events_age.is_some_and(|age| finished.saturating_add(age) <= now)
+    }
+}
+
+impl Retention {
+    /// Of the tasks that have finished in this state; none for a state that is not terminal.
+    pub fn of(&self, state: TaskState) -> Option<&Keep> {
+        match state {
+            TaskState::Completed => Some(&self.completed),
+            TaskState::Failed => Some(&self.failed),
+            TaskState::Canceled => Some(&self.canceled),
+            TaskState::Rejected => Some(&self.rejected),
+            _ => None,
+        }
+    }
+
+    /// Whether everything is kept for ever.
+    pub fn is_unlimited(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 impl Default for WireLimits {
@@ -156,6 +242,18 @@ impl Default for NetLimits {
     }
 }
 
+impl Default for StoreLimits {
+    fn default() -> Self {
+        Self {
+            segment_bytes: 64 << 20,
+            reserve_bytes: 256 << 20,
+            catalog_memory_bytes: 16 << 20,
+            catalog_cache_bytes: 16 << 20,
+            checkpoint_bytes: 64 << 10,
+        }
+    }
+}
+
 impl Default for EngineLimits {
     fn default() -> Self {
         Self {
@@ -174,6 +272,7 @@ impl Default for EngineLimits {
             name_bytes: 512,
             grants_per_principal: 4_096,
             grant_depth: 16,
+            retention: Retention::default(),
         }
     }
 }
@@ -191,5 +290,26 @@ mod seconds {
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
         let seconds = f64::deserialize(deserializer)?;
         Duration::try_from_secs_f64(seconds).map_err(serde::de::Error::custom)
+    }
+}
+
+/// Times that may be left out.
+mod maybe_seconds {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(
+        time: &Option<Duration>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        time.map(|time| time.as_secs_f64()).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Duration>, D::Error> {
+        let seconds = Option::<f64>::deserialize(deserializer)?;
+        seconds.map(Duration::try_from_secs_f64).transpose().map_err(serde::de::Error::custom)
     }
 }

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::model::{
-    Artifact, Event, Id, Struct, Task, TaskArtifactUpdateEvent, TaskStatusUpdateEvent, Update,
+    Artifact, Event, Id, Message, Struct, Task, TaskArtifactUpdateEvent, TaskStatusUpdateEvent, Update,
 };
 
 /// A task that events are added to.
@@ -28,7 +28,7 @@ impl Fold {
         let task = Task::new(update.task_id.clone(), update.context_id.clone(), update.status.clone());
         let mut fold = Self::resume(Arc::new(task));
         let task = fold.task_mut();
-        task.history.extend(event.cause.as_deref().cloned());
+        task.history.extend(event.cause.as_deref().map(|cause| Message::clone(&cause.message)));
         merge(&mut task.metadata, update.metadata.as_ref());
         Some(fold)
     }
@@ -56,7 +56,7 @@ impl Fold {
         let task = self.task_mut();
         let before = std::mem::replace(&mut task.status, update.status.clone());
         task.history.extend(before.message);
-        task.history.extend(event.cause.as_deref().cloned());
+        task.history.extend(event.cause.as_deref().map(|cause| Message::clone(&cause.message)));
         merge(&mut task.metadata, update.metadata.as_ref());
     }
 
@@ -138,14 +138,14 @@ pub fn trimmed(task: &Arc<Task>, history: Option<u32>) -> Arc<Task> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Message, Part, TaskState, TaskStatus, Timestamp};
+    use crate::model::{Cause, Part, TaskState, TaskStatus, Timestamp};
 
     fn status(state: TaskState, said: Option<&str>, cause: Option<&str>) -> Event {
         let status =
             TaskStatus { state, message: said.map(Message::agent), timestamp: Some(Timestamp::default()) };
         let update =
             TaskStatusUpdateEvent { task_id: "t".into(), context_id: "c".into(), status, metadata: None };
-        let cause = cause.map(|text| Arc::new(Message::user(text)));
+        let cause = cause.map(|text| Arc::new(Cause::of(Message::user(text))));
         Event { seq: 1, update: Update::Status(update), cause }
     }
 

@@ -382,7 +382,7 @@ impl Engine {
                 }
             }
         }
-        fold.ok_or_else(|| Fault::internal(StoreError::Failed("a task without a first event".into())))
+        fold.ok_or_else(|| Fault::internal(StoreError::failed("a task without a first event")))
     }
 }
 

@@ -101,7 +101,7 @@ impl Prepared {
                 Some(launch)
             }
             Effect::Delivered { answer, mut delivery, place } => {
-                place.send(Arc::clone(&delivery.message));
+                place.send(Arc::clone(&delivery.cause.message));
                 delivery.replier.answer(Ok(answer));
                 None
             }
@@ -171,7 +171,7 @@ impl Effect {
 fn open(task: Live, mut delivery: Box<Delivery>, now: Timestamp, group: &mut Group) -> Prepared {
     let machine = Machine::opened(now);
     let update = status_update(&task, TaskStatus::new(machine.state, machine.since), None);
-    let event = Event { seq: 1, update, cause: Some(Arc::clone(&delivery.message)) };
+    let event = Event { seq: 1, update, cause: Some(Arc::clone(&delivery.cause)) };
     {
         let mut log = task.lock();
         log.machine = machine;
@@ -202,7 +202,7 @@ fn continue_task(follow_up: FollowUp, now: Timestamp, group: &mut Group, counter
     };
     log.machine = machine;
     let update = status_update(&task, TaskStatus::new(machine.state, machine.since), None);
-    let event = Event { seq: machine.last_seq, update, cause: Some(Arc::clone(&delivery.message)) };
+    let event = Event { seq: machine.last_seq, update, cause: Some(Arc::clone(&delivery.cause)) };
     let append = append(&task, vec![Arc::new(event)], &machine, group);
     let answer = Answer::Task { task_id: task.id.clone(), context_id: task.context.clone(), after };
     group.remembered.extend(delivery.replier.remember(|| answer.clone()));

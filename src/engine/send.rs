@@ -17,7 +17,7 @@ use super::writer::Work;
 use super::{Engine, Found, HostedAgent, Scope};
 use crate::agent::{Inbox, Turn};
 use crate::fault::{Fault, FaultKind};
-use crate::model::{Id, Message, SendMessageRequest, ServiceParameters, fresh_id};
+use crate::model::{Cause, Id, Message, SendMessageRequest, ServiceParameters, fresh_id};
 use crate::store::{Answer, TaskRow};
 
 /// A client's send, with what the service layer knows of the client.
@@ -58,7 +58,7 @@ pub struct TaskTicket {
 /// A send on its way through the writer.
 #[derive(Debug)]
 pub(super) struct Delivery {
-    pub(super) message: Arc<Message>,
+    pub(super) cause: Arc<Cause>,
     pub(super) replier: Replier,
     /// The turn to begin with it; none if it runs already.
     pub(super) launch: Option<Box<Launch>>,
@@ -240,7 +240,16 @@ impl Engine {
         let SendMessageRequest { mut message, configuration, metadata, .. } = submission.request;
         message.task_id = Some(task_id.clone());
         message.context_id = Some(context_id.clone());
-        let message = Arc::new(message);
+        let cause = Arc::new(Cause {
+            message: Arc::new(message),
+            subject: submission.subject,
+            parameters: submission.parameters,
+            metadata,
+            accepted_output_modes: configuration.map_or_else(Vec::new, |given| given.accepted_output_modes),
+            turn_timeout_ms: submission
+                .turn_timeout
+                .map(|asked| asked.as_millis().try_into().unwrap_or(u64::MAX)),
+        });
         let number = self.next_turn.fetch_add(1, Ordering::Relaxed);
         let turn = Arc::new(RunningTurn::new(number, Arc::clone(&self.writer)));
         let (inbox_sender, inbox) = agent.reads_inbox.then(|| Inbox::bounded(self.limits.inbox)).unzip();
@@ -248,16 +257,16 @@ impl Engine {
         let view = Turn {
             inbox: inbox.unwrap_or_else(Inbox::closed),
             cancellation: turn.cancellation.clone(),
-            subject: submission.subject,
-            parameters: submission.parameters,
-            metadata,
-            accepted_output_modes: configuration.map_or_else(Vec::new, |given| given.accepted_output_modes),
-            ..Turn::new(task_id, context_id, Arc::clone(&message))
+            subject: Arc::clone(&cause.subject),
+            parameters: Arc::clone(&cause.parameters),
+            metadata: cause.metadata.clone(),
+            accepted_output_modes: cause.accepted_output_modes.clone(),
+            ..Turn::new(task_id, context_id, Arc::clone(&cause.message))
         };
         let timeout = self.limits.turn_timeout;
         let timeout = submission.turn_timeout.map_or(timeout, |asked| asked.min(timeout));
         let launch = Launch { agent: Arc::clone(&agent.agent), view, turn, permit: None, timeout };
-        Box::new(Delivery { message, replier, launch: Some(Box::new(launch)), current: Some(current) })
+        Box::new(Delivery { cause, replier, launch: Some(Box::new(launch)), current: Some(current) })
     }
 
     fn new_row(&self, (id, context): &(Id, Id), scope: &Scope) -> TaskRow {

@@ -233,7 +233,7 @@ impl Writer {
     }
 
     fn commit(&self, group: &Group) -> Result<(), StoreError> {
-        if group.appends.is_empty() && group.remembered.is_empty() {
+        if group.is_empty() {
             return Ok(());
         }
         let committed = self.store.commit(group);
@@ -247,7 +247,7 @@ impl Writer {
         if self.inline {
             let ready = storing.now_or_never();
             return ready.unwrap_or_else(|| {
-                Err(StoreError::Failed("a store that says it commits inline was not ready".into()))
+                Err(StoreError::failed("a store that says it commits inline was not ready"))
             });
         }
         self.runtime.block_on(storing)
@@ -266,12 +266,8 @@ impl Writer {
             }
         }
         if !checkpoints.is_empty() {
-            let stored = self.wait(self.store.checkpoint(checkpoints));
+            self.store.checkpoint(checkpoints);
             checkpoints.clear();
-            if let Err(error) = stored {
-                tracing::error!(%error, "the store failed at a checkpoint; the engine stops");
-                self.fail("the store failed");
-            }
         }
         woken.drain(..).for_each(Waker::wake);
         for prepared in prepared.drain(..) {
@@ -279,8 +275,7 @@ impl Writer {
                 self.runtime.spawn(runner::run(launch));
             }
         }
-        group.appends.clear();
-        group.remembered.clear();
+        group.clear();
     }
 
     /// Nothing is written any more. Whoever waits for something learns it.

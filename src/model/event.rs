@@ -2,7 +2,12 @@
 
 use std::sync::Arc;
 
-use super::{Id, Message, StreamResponse, TaskArtifactUpdateEvent, TaskState, TaskStatusUpdateEvent};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Id, Message, ServiceParameters, StreamResponse, Struct, TaskArtifactUpdateEvent, TaskState,
+    TaskStatusUpdateEvent,
+};
 
 /// One event of one task. Shared behind an `Arc` by the log, the feeds and the wire.
 #[derive(Clone, Debug, PartialEq)]
@@ -11,9 +16,47 @@ pub struct Event {
     pub seq: u64,
     /// What changed.
     pub update: Update,
-    /// The client's message that caused this event and is logged with it. It has no number of its own and
-    /// is not shown to subscribers; it stands in the task's history.
-    pub cause: Option<Arc<Message>>,
+    /// What a client said that caused this event; it is logged with it. It has no number of its own and
+    /// is not shown to subscribers; its message stands in the task's history.
+    pub cause: Option<Arc<Cause>>,
+}
+
+/// A client's message with all that its turn was told, so that a turn cut short can be given to its agent
+/// again. The serde form is what the log keeps.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Cause {
+    /// What the client said.
+    pub message: Arc<Message>,
+    /// The principal that spoke; empty for an anonymous one.
+    #[serde(default)]
+    pub subject: Arc<str>,
+    /// The service parameters of the call.
+    #[serde(default)]
+    pub parameters: Arc<ServiceParameters>,
+    /// The metadata of the request, beside the message's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<Struct>,
+    /// The media types that the client can take; empty for any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub accepted_output_modes: Vec<String>,
+    /// How long the caller lets the turn run, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub turn_timeout_ms: Option<u64>,
+}
+
+impl Cause {
+    /// A message and nothing else.
+    pub fn of(message: Message) -> Self {
+        Self {
+            message: Arc::new(message),
+            subject: Arc::from(""),
+            parameters: Arc::default(),
+            metadata: None,
+            accepted_output_modes: Vec::new(),
+            turn_timeout_ms: None,
+        }
+    }
 }
 
 /// The change that an event carries, as A2A spells it.
@@ -33,7 +76,8 @@ impl Event {
 
     /// About how many bytes it holds, for bounds. Walks the content.
     pub fn approximate_size(&self) -> usize {
-        self.update.approximate_size() + self.cause.as_deref().map_or(0, Message::approximate_size)
+        self.update.approximate_size()
+            + self.cause.as_ref().map_or(0, |cause| cause.message.approximate_size())
     }
 }
 

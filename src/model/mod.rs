@@ -31,7 +31,7 @@ pub use card::{
     AgentSkill,
 };
 pub use end::{EndReason, StreamEnd};
-pub use event::{Event, Update};
+pub use event::{Cause, Event, Update};
 pub use message::{Artifact, Message, Part, PartContent, Role};
 pub use parameters::ServiceParameters;
 pub use push::{AuthenticationInfo, Secret, TaskPushNotificationConfig};

@@ -2,13 +2,26 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use crate::fault::{Fault, FaultKind, Result};
 
 /// Service parameters of one call or reply: at most [`MAX_COUNT`](Self::MAX_COUNT) pairs. Names are
 /// compared without regard to case. Only the names that A2A knows are kept: `A2A-*` and W3C's
 /// `traceparent` and `tracestate`; any other is ignored, as headers of other layers are.
-#[derive(Clone, Default, PartialEq, Eq)]
+///
+/// A log keeps them as a list of pairs.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Vec<(String, String)>")]
 pub struct ServiceParameters(Vec<(String, String)>);
+
+impl TryFrom<Vec<(String, String)>> for ServiceParameters {
+    type Error = Fault;
+
+    fn try_from(pairs: Vec<(String, String)>) -> Result<Self> {
+        Self::from_pairs(pairs.iter().map(|(name, value)| (&**name, &**value)))
+    }
+}
 
 impl ServiceParameters {
     /// Pairs that one call may carry.

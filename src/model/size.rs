@@ -109,7 +109,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::model::{Event, TaskArtifactUpdateEvent, TaskState, TaskStatus, TaskStatusUpdateEvent};
+    use crate::model::{Cause, Event, TaskArtifactUpdateEvent, TaskState, TaskStatus, TaskStatusUpdateEvent};
 
     #[test]
     fn the_size_follows_the_content() {
@@ -138,7 +138,8 @@ mod tests {
             metadata: None,
         };
         let bare = Event { seq: 1, update: Update::Status(status), cause: None };
-        let caused = Event { cause: Some(Arc::new(Message::user("x".repeat(500)))), ..bare.clone() };
+        let caused =
+            Event { cause: Some(Arc::new(Cause::of(Message::user("x".repeat(500))))), ..bare.clone() };
         assert!(caused.approximate_size() >= bare.approximate_size() + 500);
         assert_eq!(bare.state(), Some(TaskState::Working));
     }

@@ -70,7 +70,7 @@ fn append(expected: u64, row: TaskRow) -> Append {
 
 async fn commit(store: &dyn Store, appends: impl IntoIterator<Item = Append>) -> Result<(), StoreError> {
     let appends = appends.into_iter().collect();
-    store.commit(&Group { appends, remembered: Vec::new() }).await
+    store.commit(&Group { appends, ..Group::default() }).await
 }
 
 pub(crate) async fn open(store: &dyn Store, id: &str) {
@@ -81,9 +81,13 @@ pub(crate) async fn finish(store: &dyn Store, id: &str) {
     commit(store, [append(0, row(id, TaskState::Completed, 1, 2))]).await.unwrap();
 }
 
+pub(crate) async fn delete(store: &dyn Store, id: &str) {
+    store.commit(&Group { deletions: vec![id.into()], ..Group::default() }).await.unwrap();
+}
+
 pub(crate) async fn remember(store: &dyn Store, n: u8) {
     let remembered = vec![answer(n, 100)];
-    store.commit(&Group { appends: Vec::new(), remembered }).await.unwrap();
+    store.commit(&Group { remembered, ..Group::default() }).await.unwrap();
 }
 
 fn answer(n: u8, expires: i64) -> Remembered {
@@ -130,7 +134,6 @@ async fn missing(store: &dyn Store) {
     let read = store.read(&"t".into(), 0, ALL).await;
     assert!(matches!(read, Err(StoreError::NotFound)), "{read:?}");
     assert!(store.load(&"t".into()).await.unwrap().is_none());
-    assert!(!store.delete(&"t".into()).await.unwrap());
 }
 
 async fn conflict(store: &dyn Store) {
@@ -152,7 +155,7 @@ async fn all_or_nothing(store: &dyn Store) {
         append(7, row("t", TaskState::Working, 1, 8)),
     ];
     let remembered = vec![answer(1, 100)];
-    let group = Group { appends: appends.into(), remembered };
+    let group = Group { appends: appends.into(), remembered, ..Group::default() };
     assert!(matches!(store.commit(&group).await, Err(StoreError::Conflict { expected: 7, found: 2, .. })));
     assert!(store.load(&"new".into()).await.unwrap().is_none());
     assert_eq!(store.load(&"t".into()).await.unwrap().unwrap().row.last_seq, 1);
@@ -178,7 +181,7 @@ async fn checkpoint(store: &dyn Store) {
     finish(store, "t").await;
     let status = TaskStatus::new(TaskState::Completed, Timestamp::from_unix_nanos(1));
     let task = Arc::new(Task::new("t", "c", status));
-    store.checkpoint(&[Checkpoint { seq: 2, task: Arc::clone(&task) }]).await.unwrap();
+    store.checkpoint(&[Checkpoint { seq: 2, task: Arc::clone(&task) }]);
     let stored = store.load(&"t".into()).await.unwrap().unwrap();
     // It is a hint: a store may have none, but not another.
     if let Some(point) = stored.checkpoint {
@@ -188,7 +191,7 @@ async fn checkpoint(store: &dyn Store) {
 
 async fn stray_checkpoint(store: &dyn Store) {
     let task = Arc::new(Task::new("t", "c", TaskStatus::new(TaskState::Completed, Timestamp::default())));
-    store.checkpoint(&[Checkpoint { seq: 2, task }]).await.unwrap();
+    store.checkpoint(&[Checkpoint { seq: 2, task }]);
     assert!(store.load(&"t".into()).await.unwrap().is_none());
 }
 
@@ -280,20 +283,20 @@ async fn moves_to_the_front(store: &dyn Store) {
 
 async fn remembered(store: &dyn Store) {
     let remembered = vec![answer(1, 100), answer(2, 200)];
-    store.commit(&Group { appends: Vec::new(), remembered }).await.unwrap();
+    store.commit(&Group { remembered, ..Group::default() }).await.unwrap();
     for (n, now, expected) in [(1, 99, true), (1, 100, false), (2, 100, true), (3, 0, false)] {
         let found = store.remembered(&SendKey([n; 16]), Timestamp::from_unix_nanos(now)).await.unwrap();
         assert_eq!(found.map(|found| found.answer), expected.then(|| answer(n, 0).answer), "{n} at {now}");
     }
     let renewed = vec![answer(1, 300)];
-    store.commit(&Group { appends: Vec::new(), remembered: renewed }).await.unwrap();
+    store.commit(&Group { remembered: renewed, ..Group::default() }).await.unwrap();
     let found = store.remembered(&SendKey([1; 16]), Timestamp::from_unix_nanos(250)).await.unwrap();
     assert!(found.is_some());
 }
 
 async fn deleted(store: &dyn Store) {
     finish(store, "t").await;
-    assert!(store.delete(&"t".into()).await.unwrap());
+    delete(store, "t").await;
     missing(store).await;
     assert_eq!(list(store, &filter()).await, (Vec::new(), 0));
     let context = Some(Id::from("context of t"));

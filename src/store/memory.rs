@@ -1,19 +1,20 @@
 //! A store in memory: fast, bounded, and gone with the process.
 
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
+use futures::future::{self, BoxFuture, FutureExt as _};
 
 use super::index::{Index, Place};
 use super::{
-    Append, Checkpoint, Cursor, Group, ListFilter, Page, PageRequest, ReadLimit, Remembered, SendKey, Store,
-    StoreError, Stored, TaskRow,
+    Append, Checkpoint, Cursor, Cut, Expired, Group, ListFilter, Page, PageRequest, PushChange, ReadLimit,
+    Remembered, SendKey, Store, StoreError, Stored, TaskRow,
 };
-use crate::limits::EngineLimits;
-use crate::model::{Event, Id, Timestamp};
+use crate::limits::{EngineLimits, Retention};
+use crate::model::{Event, Id, TaskPushNotificationConfig, TaskState, Timestamp};
 
 /// Keeps tasks in memory. Finished tasks beyond `memory_finished_tasks` are forgotten, those that finished
 /// first going first; so are remembered answers beyond the same number. When as many tasks are unfinished,
@@ -30,7 +31,8 @@ struct Inner {
     tasks: HashMap<Id, Kept>,
     owners: HashMap<Scope, Index>,
     contexts: HashMap<(Scope, Id), Index>,
-    finished: VecDeque<Id>,
+    /// By the time they finished.
+    finished: BTreeSet<(Timestamp, Id)>,
     remembered: HashMap<SendKey, Remembered>,
     expiries: VecDeque<(Timestamp, SendKey)>,
 }
@@ -41,8 +43,11 @@ type Scope = (Id, Id);
 #[derive(Debug)]
 struct Kept {
     row: TaskRow,
+    /// The oldest number that is kept.
+    oldest: u64,
     events: Vec<Arc<Event>>,
     checkpoint: Option<Checkpoint>,
+    push: BTreeMap<Id, Arc<TaskPushNotificationConfig>>,
 }
 
 impl MemoryStore {
@@ -55,7 +60,7 @@ impl MemoryStore {
                 tasks: HashMap::new(),
                 owners: HashMap::new(),
                 contexts: HashMap::new(),
-                finished: VecDeque::new(),
+                finished: BTreeSet::new(),
                 remembered: HashMap::new(),
                 expiries: VecDeque::new(),
             }),
@@ -87,32 +92,24 @@ impl Store for MemoryStore {
         inner.unfinished < inner.keep.max(1)
     }
 
-    async fn commit(&self, group: &Group) -> Result<(), StoreError> {
-        let mut inner = self.lock();
-        inner.check(&group.appends)?;
-        for append in &group.appends {
-            inner.append(append);
-        }
-        for answer in &group.remembered {
-            inner.remember(answer);
-        }
-        Ok(())
+    fn commit(&self, group: &Group) -> BoxFuture<'static, Result<(), StoreError>> {
+        future::ready(self.lock().commit(group)).boxed()
     }
 
-    async fn checkpoint(&self, checkpoints: &[Checkpoint]) -> Result<(), StoreError> {
+    fn checkpoint(&self, checkpoints: &[Checkpoint]) {
         let mut inner = self.lock();
         for checkpoint in checkpoints {
-            if let Some(kept) = inner.tasks.get_mut(&checkpoint.task.id) {
-                kept.checkpoint = Some(checkpoint.clone());
-            }
+            inner.checkpoint(checkpoint);
         }
-        Ok(())
     }
 
     async fn read(&self, task: &Id, after: u64, limit: ReadLimit) -> Result<Vec<Arc<Event>>, StoreError> {
         let inner = self.lock();
         let kept = inner.tasks.get(task).ok_or(StoreError::NotFound)?;
-        let from = usize::try_from(after).unwrap_or(usize::MAX).min(kept.events.len());
+        let Some(from) = (after.saturating_add(1)).checked_sub(kept.oldest) else {
+            return Err(StoreError::Gap { oldest: kept.oldest });
+        };
+        let from = usize::try_from(from).unwrap_or(usize::MAX).min(kept.events.len());
         let mut bytes = 0;
         let within = kept.events[from..].iter().take(limit.events.max(1)).take_while(|event| {
             let fits = bytes < limit.bytes.max(1);
@@ -152,12 +149,89 @@ impl Store for MemoryStore {
         Ok(inner.remembered.get(key).filter(|answer| answer.expires > now).cloned())
     }
 
-    async fn delete(&self, task: &Id) -> Result<bool, StoreError> {
-        Ok(self.lock().forget(task))
+    async fn unfinished(&self, after: Option<&Id>, most: usize) -> Result<Vec<TaskRow>, StoreError> {
+        let inner = self.lock();
+        let open = inner.tasks.values().map(|kept| &kept.row).filter(|row| !row.state.is_terminal());
+        let mut rows: Vec<_> = open.filter(|row| after.is_none_or(|after| row.id > *after)).collect();
+        rows.sort_unstable_by(|one, other| one.id.cmp(&other.id));
+        Ok(rows.into_iter().take(most).cloned().collect())
+    }
+
+    async fn expired(
+        &self,
+        retention: &Retention,
+        now: Timestamp,
+        most: usize,
+    ) -> Result<Expired, StoreError> {
+        Ok(self.lock().expired(retention, now, most))
+    }
+
+    async fn push_configs(&self, task: &Id) -> Result<Vec<Arc<TaskPushNotificationConfig>>, StoreError> {
+        let inner = self.lock();
+        Ok(inner.tasks.get(task).map_or_else(Vec::new, |kept| kept.push.values().cloned().collect()))
     }
 }
 
 impl Inner {
+    fn commit(&mut self, group: &Group) -> Result<(), StoreError> {
+        self.check(&group.appends)?;
+        group.appends.iter().for_each(|append| self.append(append));
+        group.remembered.iter().for_each(|answer| self.remember(answer));
+        group.push.iter().for_each(|change| self.push(change));
+        group.cuts.iter().for_each(|cut| self.cut(cut));
+        for task in &group.deletions {
+            self.forget(task);
+        }
+        Ok(())
+    }
+
+    fn checkpoint(&mut self, checkpoint: &Checkpoint) {
+        if let Some(kept) = self.tasks.get_mut(&checkpoint.task.id) {
+            kept.checkpoint = Some(checkpoint.clone());
+        }
+    }
+
+    fn push(&mut self, change: &PushChange) {
+        let Some(kept) = self.tasks.get_mut(&change.task) else { return };
+        match &change.config {
+            Some(config) => kept.push.insert(change.id.clone(), Arc::clone(config)),
+            None => kept.push.remove(&change.id),
+        };
+    }
+
+    fn cut(&mut self, cut: &Cut) {
+        let Some(kept) = self.tasks.get_mut(&cut.checkpoint.task.id) else { return };
+        let oldest = cut.oldest.min(kept.row.last_seq);
+        let gone = usize::try_from(oldest.saturating_sub(kept.oldest)).unwrap_or(usize::MAX);
+        kept.events.drain(..gone.min(kept.events.len()));
+        kept.oldest = kept.oldest.max(oldest);
+        if kept.checkpoint.as_ref().is_none_or(|present| present.seq < cut.checkpoint.seq) {
+            kept.checkpoint = Some(cut.checkpoint.clone());
+        }
+    }
+
+    /// Walks over the finished tasks, of which there are no more than the store's bound.
+    fn expired(&self, retention: &Retention, now: Timestamp, most: usize) -> Expired {
+        let mut counts: HashMap<TaskState, u64> = HashMap::new();
+        let finished = || self.finished.iter().filter_map(|(_, id)| self.tasks.get(id));
+        finished().for_each(|kept| *counts.entry(kept.row.state).or_default() += 1);
+        let mut expired = Expired::default();
+        for kept in finished() {
+            let (row, Some(keep)) = (&kept.row, retention.of(kept.row.state)) else { continue };
+            if expired.deletions.len() + expired.cuts.len() >= most {
+                break;
+            }
+            let count = counts.entry(row.state).or_default();
+            if keep.is_over(row.status_timestamp, now) || keep.count.is_some_and(|most| *count > most) {
+                *count -= 1;
+                expired.deletions.push(row.id.clone());
+            } else if keep.events_are_over(row.status_timestamp, now) && kept.oldest < row.last_seq {
+                expired.cuts.push(row.id.clone());
+            }
+        }
+        expired
+    }
+
     /// Checks every append before the first is written, since a group is all or nothing.
     fn check(&self, appends: &[Append]) -> Result<(), StoreError> {
         let mut earlier: HashMap<&Id, u64> = HashMap::new();
@@ -182,7 +256,8 @@ impl Inner {
         let before = match self.tasks.entry(row.id.clone()) {
             Entry::Vacant(place) => {
                 let events = append.events.clone();
-                place.insert(Kept { row: row.clone(), events, checkpoint: None });
+                let push = BTreeMap::new();
+                place.insert(Kept { row: row.clone(), oldest: 1, events, checkpoint: None, push });
                 None
             }
             Entry::Occupied(mut kept) => {
@@ -199,23 +274,23 @@ impl Inner {
         let is_unfinished = !row.state.is_terminal();
         self.unfinished = self.unfinished + usize::from(is_unfinished) - usize::from(was_unfinished);
         if !is_unfinished && (before.is_none() || was_unfinished) {
-            self.finished.push_back(row.id.clone());
+            self.finished.insert((row.status_timestamp, row.id.clone()));
             self.evict();
         }
     }
 
     fn evict(&mut self) {
         while self.finished.len() > self.keep {
-            let Some(oldest) = self.finished.pop_front() else { break };
+            let Some((_, oldest)) = self.finished.pop_first() else { break };
             self.forget(&oldest);
         }
     }
 
-    fn forget(&mut self, task: &Id) -> bool {
-        let Some(kept) = self.tasks.remove(task) else { return false };
+    fn forget(&mut self, task: &Id) {
+        let Some(kept) = self.tasks.remove(task) else { return };
         self.unfinished -= usize::from(!kept.row.state.is_terminal());
+        self.finished.remove(&(kept.row.status_timestamp, kept.row.id.clone()));
         self.index(Some(&kept.row), None);
-        true
     }
 
     /// Moves a task in both indexes from where it was to where it is.
@@ -310,7 +385,7 @@ mod tests {
         assert!(store.has_room());
         conformance::open(&store, "three").await;
         assert!(!store.has_room());
-        store.delete(&"one".into()).await.unwrap();
+        conformance::delete(&store, "one").await;
         assert!(store.has_room());
     }
 

@@ -3,8 +3,10 @@
 //! A store keeps, per task, a log of numbered events, one [`TaskRow`] that lists are made from, and at
 //! times a checkpoint: the fold of the log up to a number, so that a load does not begin at 1. It knows
 //! nothing of legal transitions and makes no numbers: the engine's writer does, and is the only caller of
-//! [`Store::commit`].
+//! [`Store::commit`]. What retention may take is found by the store and taken by the writer, so that
+//! everything that changes a task goes through one log.
 
+pub mod embedded;
 mod index;
 pub mod memory;
 
@@ -13,8 +15,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use futures::future::BoxFuture;
 
-use crate::model::{Event, Id, Message, Task, TaskState, Timestamp};
+use crate::limits::Retention;
+use crate::model::{Event, Id, Message, Task, TaskPushNotificationConfig, TaskState, Timestamp};
 
 pub use memory::MemoryStore;
 
@@ -27,8 +31,8 @@ pub trait Store: Send + Sync + 'static {
     /// Whether what was committed survives the end of the process and a power loss.
     fn is_durable(&self) -> bool;
 
-    /// Whether [`commit`](Self::commit), [`checkpoint`](Self::checkpoint) and [`read`](Self::read) are ready
-    /// at the first poll. The engine then commits on the thread that has something to write, without a hop.
+    /// Whether what [`commit`](Self::commit) returns is ready at once, as is [`read`](Self::read). The engine
+    /// then commits on the thread that has something to write, without a hop.
     fn commits_inline(&self) -> bool {
         false
     }
@@ -38,16 +42,23 @@ pub trait Store: Send + Sync + 'static {
         true
     }
 
-    /// Writes all of a group or nothing, and returns when it is as durable as this store makes it. Appends
-    /// of one task stand in order and may be several.
+    /// Begins to write all of a group or nothing. What is returned resolves when the group is as durable as
+    /// this store makes it, and visible to every other method; until then nobody sees any of it. The group is
+    /// read before this returns.
+    ///
+    /// The next group may be given before an earlier one is done: groups take effect, and become durable, in the
+    /// order of the calls, whether or not anybody polls what was returned. Dropping that takes nothing back.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`] if a task's last number is not the one expected; then nothing was written.
-    async fn commit(&self, group: &Group) -> Result<(), StoreError>;
+    /// [`StoreError::Conflict`] if a task's last number is not the one expected, counting the groups on their
+    /// way; then nothing was written. [`StoreError::Failed`] if the medium failed: then every later
+    /// group fails too.
+    fn commit(&self, group: &Group) -> BoxFuture<'static, Result<(), StoreError>>;
 
-    /// Takes the fold of tasks up to their numbers, so that a load is short. A hint: it need not be durable
-    /// before this returns, and an older checkpoint of the same task may be forgotten.
-    async fn checkpoint(&self, checkpoints: &[Checkpoint]) -> Result<(), StoreError>;
+    /// Takes the fold of tasks up to their numbers, so that a load is short. A hint: it need not be durable,
+    /// a store may have no use for it, and an older checkpoint of the same task may be forgotten. If it cannot
+    /// be written, the next commit says so.
+    fn checkpoint(&self, checkpoints: &[Checkpoint]);
 
     /// The events after a number, in order; fewer than there are if the limit says so, but at least one
     /// if there is one; empty at the end of the log.
@@ -67,21 +78,97 @@ pub trait Store: Send + Sync + 'static {
     /// What was answered under a key, if that has not expired at `now`.
     async fn remembered(&self, key: &SendKey, now: Timestamp) -> Result<Option<Remembered>, StoreError>;
 
-    /// Forgets a task: its row, events and checkpoint. Returns whether there was one.
-    async fn delete(&self, task: &Id) -> Result<bool, StoreError>;
+    /// Tasks in a state that is not terminal, in the order of their ids, from after one; at most `most`.
+    async fn unfinished(&self, after: Option<&Id>, most: usize) -> Result<Vec<TaskRow>, StoreError>;
+
+    /// What retention says is to go at `now`, the oldest first; at most about `most` tasks. Empty when
+    /// nothing is left to take. The caller commits it as [`Group::deletions`] and [`Group::cuts`].
+    async fn expired(
+        &self,
+        retention: &Retention,
+        now: Timestamp,
+        most: usize,
+    ) -> Result<Expired, StoreError>;
+
+    /// A task's webhooks, in the order of their ids; empty for a missing task.
+    async fn push_configs(&self, task: &Id) -> Result<Vec<Arc<TaskPushNotificationConfig>>, StoreError>;
+
+    /// Writes down what is still in memory and lets go of the medium, so that another process may take it.
+    /// Nothing may be committed afterwards; what was committed stays readable in this process if it can.
+    ///
+    /// # Errors
+    /// [`StoreError::Failed`] if the medium failed. What was committed is safe all the same.
+    async fn close(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
 }
 
 /// What one commit writes.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Group {
     /// Events, with the rows that they lead to.
     pub appends: Vec<Append>,
     /// Answers to keep for repeated sends.
     pub remembered: Vec<Remembered>,
+    /// Webhooks of tasks that come, change or go.
+    pub push: Vec<PushChange>,
+    /// Tasks whose oldest events go. Taken after the appends; a missing task is passed over.
+    pub cuts: Vec<Cut>,
+    /// Tasks that go: row, events, checkpoint, webhooks. Taken last; a missing task is passed over.
+    pub deletions: Vec<Id>,
+}
+
+impl Group {
+    /// Whether there is nothing to write.
+    pub fn is_empty(&self) -> bool {
+        self.appends.is_empty()
+            && self.remembered.is_empty()
+            && self.push.is_empty()
+            && self.cuts.is_empty()
+            && self.deletions.is_empty()
+    }
+
+    /// Empties the group and keeps its memory.
+    pub fn clear(&mut self) {
+        self.appends.clear();
+        self.remembered.clear();
+        self.push.clear();
+        self.cuts.clear();
+        self.deletions.clear();
+    }
+}
+
+/// The oldest events of a task are not kept any more. What they said is in the checkpoint, which stays.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cut {
+    /// The fold of the task up to the last event that goes, or a later one.
+    pub checkpoint: Checkpoint,
+    /// The oldest number that is kept; at most the task's last, at least 2.
+    pub oldest: u64,
+}
+
+/// A webhook comes, changes or goes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PushChange {
+    /// Of which task; if it is missing, nothing happens.
+    pub task: Id,
+    /// Which of its webhooks.
+    pub id: Id,
+    /// What it is from now on; none if it goes.
+    pub config: Option<Arc<TaskPushNotificationConfig>>,
+}
+
+/// What retention says is to go.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Expired {
+    /// Finished tasks that go as a whole.
+    pub deletions: Vec<Id>,
+    /// Finished tasks that keep only their last event. Those whose events have gone before are not among them.
+    pub cuts: Vec<Id>,
 }
 
 /// Events of one task, in order, and what its row is after them.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Append {
     /// The task's last number before these events; 0 makes a new task.
     pub expected: u64,
@@ -115,7 +202,7 @@ pub struct TaskRow {
 }
 
 /// The fold of a task's log up to a number.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Checkpoint {
     /// The number of the last event in it.
     pub seq: u64,
@@ -224,7 +311,7 @@ pub enum Answer {
 }
 
 /// Why a store did not do it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum StoreError {
     /// No such task.
@@ -244,7 +331,7 @@ pub enum StoreError {
         oldest: u64,
     },
     /// The medium failed, or what is on it is damaged. Nothing can be said about what was written.
-    Failed(Box<dyn Error + Send + Sync>),
+    Failed(Arc<dyn Error + Send + Sync>),
 }
 
 impl fmt::Display for StoreError {
@@ -261,6 +348,13 @@ impl fmt::Display for StoreError {
 }
 
 impl Error for StoreError {}
+
+impl StoreError {
+    /// A failure with its reason.
+    pub fn failed(reason: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::Failed(Arc::from(reason.into()))
+    }
+}
 
 #[cfg(test)]
 pub(crate) mod conformance;

@@ -5,31 +5,36 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::future::BoxFuture;
 use tokio::sync::Semaphore;
 
 use super::world::*;
 use crate::agent::{UpdateError, Updates};
 use crate::engine::{FeedKind, Start};
 use crate::fault::FaultKind;
-use crate::limits::EngineLimits;
-use crate::model::{Event, Id, Message, TaskState, Timestamp};
+use crate::limits::{EngineLimits, Retention};
+use crate::model::{Event, Id, Message, TaskPushNotificationConfig, TaskState, Timestamp};
 use crate::store::{
-    Checkpoint, Group, ListFilter, MemoryStore, Page, PageRequest, ReadLimit, Remembered, SendKey, Store,
-    StoreError, Stored,
+    Checkpoint, Expired, Group, ListFilter, MemoryStore, Page, PageRequest, ReadLimit, Remembered, SendKey,
+    Store, StoreError, Stored, TaskRow,
 };
 
 /// A memory store whose commits each wait for a permit, as if for an fsync, and may fail.
 struct Gated {
-    memory: MemoryStore,
-    gate: Semaphore,
+    memory: Arc<MemoryStore>,
+    gate: Arc<Semaphore>,
     inline: bool,
-    fails: AtomicBool,
+    fails: Arc<AtomicBool>,
 }
 
 impl Gated {
     fn new(permits: usize) -> Arc<Self> {
-        let memory = MemoryStore::new(&EngineLimits::default());
-        Arc::new(Self { memory, gate: Semaphore::new(permits), inline: false, fails: AtomicBool::new(false) })
+        Arc::new(Self::of(permits, false))
+    }
+
+    fn of(permits: usize, inline: bool) -> Self {
+        let memory = Arc::new(MemoryStore::new(&EngineLimits::default()));
+        Self { memory, gate: Arc::new(Semaphore::new(permits)), inline, fails: Arc::default() }
     }
 
     fn open() -> Arc<Self> {
@@ -51,18 +56,22 @@ impl Store for Gated {
         self.inline
     }
 
-    async fn commit(&self, group: &Group) -> Result<(), StoreError> {
-        if let Ok(permit) = self.gate.acquire().await {
-            permit.forget();
-        }
-        if self.fails.load(Ordering::SeqCst) {
-            return Err(StoreError::Failed("no space left on device".into()));
-        }
-        self.memory.commit(group).await
+    fn commit(&self, group: &Group) -> BoxFuture<'static, Result<(), StoreError>> {
+        let (memory, gate, fails) = (self.memory.clone(), self.gate.clone(), self.fails.clone());
+        let group = group.clone();
+        Box::pin(async move {
+            if let Ok(permit) = gate.acquire().await {
+                permit.forget();
+            }
+            if fails.load(Ordering::SeqCst) {
+                return Err(StoreError::failed("no space left on device"));
+            }
+            memory.commit(&group).await
+        })
     }
 
-    async fn checkpoint(&self, checkpoints: &[Checkpoint]) -> Result<(), StoreError> {
-        self.memory.checkpoint(checkpoints).await
+    fn checkpoint(&self, checkpoints: &[Checkpoint]) {
+        self.memory.checkpoint(checkpoints);
     }
 
     async fn read(&self, task: &Id, after: u64, limit: ReadLimit) -> Result<Vec<Arc<Event>>, StoreError> {
@@ -85,8 +94,21 @@ impl Store for Gated {
         self.memory.remembered(key, now).await
     }
 
-    async fn delete(&self, task: &Id) -> Result<bool, StoreError> {
-        self.memory.delete(task).await
+    async fn unfinished(&self, after: Option<&Id>, most: usize) -> Result<Vec<TaskRow>, StoreError> {
+        self.memory.unfinished(after, most).await
+    }
+
+    async fn expired(
+        &self,
+        retention: &Retention,
+        now: Timestamp,
+        most: usize,
+    ) -> Result<Expired, StoreError> {
+        self.memory.expired(retention, now, most).await
+    }
+
+    async fn push_configs(&self, task: &Id) -> Result<Vec<Arc<TaskPushNotificationConfig>>, StoreError> {
+        self.memory.push_configs(task).await
     }
 }
 
@@ -162,9 +184,7 @@ async fn a_store_that_fails_stops_the_engine_and_everybody_learns_it() {
 
 #[tokio::test(start_paused = true)]
 async fn a_store_that_is_not_ready_inline_is_a_defect_and_not_a_hang() {
-    let memory = MemoryStore::new(&EngineLimits::default());
-    let gate = Semaphore::new(0);
-    let store = Arc::new(Gated { memory, gate, inline: true, fails: AtomicBool::new(false) });
+    let store = Arc::new(Gated::of(0, true));
     let world = world_over(store, done(), EngineLimits::default());
     let fault = world.send(Message::user("go")).await.unwrap_err();
     assert_eq!(fault.kind(), FaultKind::Internal);

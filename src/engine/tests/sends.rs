@@ -78,7 +78,7 @@ async fn a_message_to_a_working_task_reaches_the_inbox_in_the_same_turn() {
     assert_eq!(task.artifact("heard").unwrap().text_content(), "psst");
     let events = world.all_events(&ticket).await;
     assert_eq!(states(&events), [TaskState::Submitted, TaskState::Working, TaskState::Completed]);
-    assert_eq!(events[1].cause.as_ref().unwrap().text(), "psst");
+    assert_eq!(events[1].cause.as_ref().unwrap().message.text(), "psst");
     assert_eq!(world.at_rest().await.inbox_messages, 1);
 }
 
@@ -172,7 +172,7 @@ async fn an_agent_that_may_reply_opens_the_task_with_its_first_update() {
     let ticket = world.open("go").await;
     let events = world.all_events(&ticket).await;
     assert_eq!(seqs(&events), [1, 2, 3, 4]);
-    assert_eq!(events[0].cause.as_ref().unwrap().text(), "go");
+    assert_eq!(events[0].cause.as_ref().unwrap().message.text(), "go");
 }
 
 #[tokio::test(start_paused = true)]
