@@ -5,6 +5,8 @@
 //! tables on disk. The catalog is derived: what it has not written down is read again from the log at start, and
 //! if it is damaged it is made anew.
 
+mod catalog;
+
 use super::{PushChange, Remembered, TaskRow};
 use crate::model::Id;
 
