@@ -360,12 +360,21 @@ fn relocate<K: Eq + Hash>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::conformance;
+    use crate::store::conformance::{self, Bench};
 
-    #[tokio::test]
-    async fn the_memory_store_conforms() {
-        conformance::run(|| Arc::new(MemoryStore::new(&EngineLimits::default()))).await;
+    struct InMemory(Arc<MemoryStore>);
+
+    impl Bench for InMemory {
+        fn store(&self) -> Arc<dyn Store> {
+            Arc::clone(&self.0) as Arc<dyn Store>
+        }
     }
+
+    async fn fresh() -> impl Bench {
+        InMemory(Arc::new(MemoryStore::new(&EngineLimits::default())))
+    }
+
+    conformance::suite!(fresh: plain);
 
     #[tokio::test]
     async fn the_oldest_finished_tasks_go_first() {
