@@ -320,7 +320,9 @@ impl Dirty {
             let lowest = firsts.get(gone).copied().unwrap_or(0);
             self.chunks.retain(|(first, _)| *first >= lowest);
         } else {
-            firsts[..gone].iter().for_each(|first| drop(self.put_chunk(*first, None)));
+            for first in &firsts[..gone] {
+                self.put_chunk(*first, None);
+            }
         }
     }
 
