@@ -21,8 +21,9 @@ use tokio::sync::{Notify, oneshot};
 use super::counters::{self, Counters};
 use super::pipeline::Pipeline;
 use super::prepare::{Effect, Prepared};
+use super::recover::{Recovery, RecoveryAnswer};
 use super::send::{Delivery, FollowUp};
-use super::task::{Live, Registry};
+use super::task::{Core, Live, Registry};
 use super::turn::RunningTurn;
 use super::{runner, turn};
 use crate::agent::Output;
@@ -45,6 +46,10 @@ pub(super) enum Work {
     Finish { task: Live, turn: Arc<RunningTurn>, ending: Ending },
     /// A client calls a task off.
     Cancel { task: Live, answer: oneshot::Sender<Result<Arc<Task>, Fault>> },
+    /// A task has lost its runner with the process before.
+    Recover { task: Live, recovery: Recovery, answer: RecoveryAnswer },
+    /// The engine stops: nothing more that the agent says counts, and the task stays as it is.
+    CutShort { task: Arc<Core> },
     /// An agent answers without a task.
     Reply { delivery: Box<Delivery>, message: Message, context: Id },
 }
@@ -186,7 +191,12 @@ impl Writer {
 
     /// Whether everything that was queued before [`close`](Self::close) is written.
     pub(super) fn has_ended(&self) -> bool {
-        self.inline || self.ended.load(Ordering::Acquire)
+        if !self.inline {
+            return self.ended.load(Ordering::Acquire);
+        }
+        // Our look at the lock may have kept somebody from draining.
+        self.drive();
+        self.queue().works.is_empty() && !matches!(self.draining.try_lock(), Err(TryLockError::WouldBlock))
     }
 
     /// Whether the store has failed. Nothing can be written any more.
