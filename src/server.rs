@@ -83,6 +83,12 @@ impl Server {
         self.recovered
     }
 
+    /// Resolves when the store has failed. Nothing more can be written then: the process should end with an error,
+    /// and a new one recover.
+    pub fn failed(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.service.engine().failed()
+    }
+
     /// What the listener has counted.
     pub fn net_counters(&self) -> &Arc<NetCounters> {
         self.listening.counters()

@@ -300,6 +300,11 @@ impl Engine {
         self.writer.has_failed()
     }
 
+    /// Resolves when the store has failed: see [`has_failed`](Self::has_failed). Not tied to the engine's life.
+    pub fn failed(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.writer.failure()
+    }
+
     /// What the store promises, for the operator.
     pub fn describe_store(&self) -> String {
         self.store.describe()

@@ -17,6 +17,7 @@ use std::{io, thread};
 use futures::FutureExt;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot};
+use tokio_util::sync::CancellationToken;
 
 use super::counters::{self, Counters};
 use super::pipeline::Pipeline;
@@ -107,6 +108,8 @@ pub(super) struct Writer {
     /// Held by whoever drains inline.
     draining: Mutex<Scratch>,
     failed: AtomicBool,
+    /// For those who wait for a failure.
+    failure: CancellationToken,
     /// The thread that drains, if there is one, has ended.
     ended: AtomicBool,
 }
@@ -131,6 +134,7 @@ impl Writer {
             arrived: Notify::new(),
             draining: Mutex::default(),
             failed: AtomicBool::new(false),
+            failure: CancellationToken::new(),
             ended: AtomicBool::new(false),
         }
     }
@@ -202,6 +206,11 @@ impl Writer {
     /// Whether the store has failed. Nothing can be written any more.
     pub(super) fn has_failed(&self) -> bool {
         self.failed.load(Ordering::Acquire)
+    }
+
+    /// Resolves when the store has failed.
+    pub(super) fn failure(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.failure.clone().cancelled_owned()
     }
 
     pub(super) fn limits(&self) -> &EngineLimits {
@@ -329,6 +338,7 @@ impl Writer {
             task.lock().wakers.take(true, &mut woken);
         }
         woken.into_iter().for_each(Waker::wake);
+        self.failure.cancel();
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
