@@ -1,7 +1,7 @@
 //! What is done to a store, from a seed: many small tasks that open, grow, finish, are cut and deleted, and
 //! the state that each group leads to.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use a2a_webcap::model::{
     Artifact, Cause, Event, Id, Message, Role, TaskArtifactUpdateEvent, TaskPushNotificationConfig,
@@ -22,6 +22,12 @@ pub(crate) const CONTEXTS: usize = 5;
 
 /// Tasks that live at once, about.
 const LIVE: usize = 24;
+
+/// Texts are cut out of this. It has little order, so that compressing them does not make them small.
+static LETTERS: LazyLock<String> = LazyLock::new(|| {
+    let mut dice = Dice::new(0x7e87);
+    (0..100_000).flat_map(|_| dice.next().to_le_bytes()).map(|byte| char::from(b'!' + byte % 90)).collect()
+});
 
 /// Groups in their order, and what stands after each.
 pub(crate) struct History {
@@ -186,10 +192,8 @@ impl Maker {
             20..120 => 1_000 + self.dice.under(4_000),
             _ => 1 + self.dice.under(300),
         };
-        // Of little order, so that compressing it does not make it small.
-        let words = (0..bytes / 8 + 1).map(|_| self.dice.next());
-        let letters = words.flat_map(u64::to_le_bytes).map(|byte| char::from(b'!' + byte % 90));
-        letters.take(bytes).collect()
+        let from = self.dice.under(LETTERS.len() - bytes);
+        LETTERS[from..from + bytes].to_owned()
     }
 
     fn message(&mut self, role: Role) -> Message {

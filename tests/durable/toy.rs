@@ -1,6 +1,7 @@
 //! A store that keeps only the numbers of the groups of a known history, with some bytes beside them: enough to
 //! be killed, and small enough to be wrong on purpose.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -47,7 +48,7 @@ pub(crate) struct Toy {
 struct Log {
     directory: PathBuf,
     vice: Vice,
-    steps: Vec<Step>,
+    steps: Arc<Vec<Step>>,
     /// Groups that are on the disk.
     held: usize,
     /// What each frame says it is.
@@ -58,7 +59,7 @@ struct Log {
 impl Toy {
     pub(crate) fn open(directory: &Path, seed: u64, vice: Vice) -> Result<Self, String> {
         fs::create_dir_all(directory).map_err(|error| error.to_string())?;
-        let steps = History::of(seed, MOST).steps;
+        let steps = known(seed);
         let mut log =
             Log { directory: directory.to_owned(), vice, steps, held: 0, said: Vec::new(), file: None };
         log.recover().map_err(|error| error.to_string())?;
@@ -72,6 +73,13 @@ impl Toy {
         }
         Ok(Self { memory, log: Mutex::new(log) })
     }
+}
+
+/// The groups of a history, which are the same for every toy.
+fn known(seed: u64) -> Arc<Vec<Step>> {
+    static KNOWN: Mutex<BTreeMap<u64, Arc<Vec<Step>>>> = Mutex::new(BTreeMap::new());
+    let mut known = KNOWN.lock().expect("nothing panics under it");
+    Arc::clone(known.entry(seed).or_insert_with(|| Arc::new(History::of(seed, MOST).steps)))
 }
 
 impl Log {
