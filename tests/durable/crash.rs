@@ -28,6 +28,8 @@ pub(crate) struct Left {
     pub(crate) tree: Tree,
     /// Two states with the same number are the same.
     pub(crate) fingerprint: u64,
+    /// What the disk was like, for those who look into a failure.
+    pub(crate) disk: String,
 }
 
 impl<'a> Losses<'a> {
@@ -134,7 +136,11 @@ impl Disk<'_> {
                 self.rename(*index, &mut directories);
             }
         }
-        let mut left = Left { tree: Tree::default(), fingerprint: 0 };
+        let disk = format!(
+            "journal: {}, stale: {}, blocks of {}, {} % of what was not synced",
+            self.is_journal, self.stale, self.granule, self.chance
+        );
+        let mut left = Left { tree: Tree::default(), fingerprint: 0, disk };
         self.harvest(ROOT, Path::new(""), &directories, last, dice, &mut left);
         left
     }
@@ -210,7 +216,7 @@ impl Disk<'_> {
         }
         kept.bytes.resize(kept.sizes.0, 0);
         if self.stale && kept.bytes.len() > synced {
-            self.dirty(&mut kept, synced, dice);
+            self.dirty(node, &mut kept, synced, dice);
         }
         kept.fingerprint = mix(kept.fingerprint, kept.bytes.len() as u64);
         kept
@@ -281,9 +287,15 @@ impl Disk<'_> {
         }
     }
 
-    /// Fills blocks of zeros beyond what was synced with what other files hold in the same place.
-    fn dirty(&self, kept: &mut Kept, synced: usize, dice: &mut Dice) {
-        let files = self.losses.recording.after.iter().filter_map(|content| match content {
+    /// Fills blocks of zeros beyond what was synced with what an older file holds in the same place.
+    fn dirty(&self, node: Node, kept: &mut Kept, synced: usize, dice: &mut Dice) {
+        // Files that are older, and were finished before.
+        let is_over = |node: Node| {
+            let last = self.losses.of_file.get(&node).and_then(|steps| steps.last());
+            last.is_none_or(|last| self.steps()[*last].end < self.cut)
+        };
+        let older = self.losses.recording.after.iter().enumerate().take(node);
+        let files = older.filter(|(node, _)| is_over(*node)).filter_map(|(_, content)| match content {
             Content::File(bytes) if bytes.len() > synced => Some(bytes),
             _ => None,
         });

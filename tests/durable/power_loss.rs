@@ -13,7 +13,7 @@ use crate::history::History;
 use crate::program::{Ending, Ledger, Order, Program};
 use crate::recording::{RECORDED, Recording};
 use crate::scratch::{Scratch, Tree};
-use crate::settings::setting;
+use crate::settings::{long, setting};
 use crate::subject::Subject;
 use crate::toy::Vice;
 use crate::verify::{Stands, for_each, verify};
@@ -158,6 +158,23 @@ fn a_log_that_takes_torn_frames_for_whole_ones_is_found_out() {
     toy(Vice::Believes).expect_err("it holds half a group");
 }
 
+#[test]
+fn no_power_loss_takes_away_what_was_acknowledged() {
+    let first = setting("A2A_WEBCAP_DURABLE_SEED").unwrap_or(1);
+    let runs = long(4, 10);
+    let mut different = 0;
+    for seed in first..first + runs as u64 {
+        let scratch = Scratch::new();
+        let recorded = record(order(Subject::Store, seed, &scratch), Tree::default());
+        match recorded.lose_often(long(2_000, 20_000) / runs, seed << 32) {
+            Ok(more) => different += more,
+            Err(reason) => panic!("{reason}"),
+        }
+    }
+    println!("{different} different states");
+    assert!(different > long(1_900, 19_000), "only {different} different states");
+}
+
 /// Plays one power loss of a recording that a failed test has kept.
 #[test]
 fn a_power_loss_can_be_played_again() {
@@ -172,7 +189,9 @@ fn a_power_loss_can_be_played_again() {
     let recorded = Recorded::of(order, Tree::read(&kept.join("before")), trace);
     let (losses, scratch) = (Losses::of(&recorded.recording), Scratch::new());
     println!("{} groups were acknowledged; what is left:", recorded.acknowledged(cut));
-    for (path, bytes) in losses.at(cut, seed).tree.files() {
+    let left = losses.at(cut, seed);
+    println!("{}", left.disk);
+    for (path, bytes) in left.tree.files() {
         println!("{:>9} {}", bytes.len(), path.display());
     }
     println!("{:?}", recorded.lose(&losses, (cut, seed), &scratch));

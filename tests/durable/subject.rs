@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use a2a_webcap::clock::Clock;
+use a2a_webcap::limits::StoreLimits;
 use a2a_webcap::store::Store;
+use a2a_webcap::store::embedded::EmbeddedStore;
 use serde::{Deserialize, Serialize};
 
 use crate::history::NOW;
@@ -11,6 +13,8 @@ use crate::toy::{Toy, Vice};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Subject {
+    /// The store, with small bounds: segments are soon full, and the catalog is soon written down.
+    Store,
     /// A log that is only good enough to test the tests, and what is wrong with it. It can play only the history
     /// with this seed.
     Toy { seed: u64, vice: Vice },
@@ -22,8 +26,17 @@ impl Subject {
     /// # Errors
     /// Why it cannot be opened, as the operator reads it.
     pub(crate) fn open(&self, directory: &Path) -> Result<Box<dyn Store>, String> {
-        let _clock = Clock::standing_at(NOW);
         match self {
+            Self::Store => {
+                let mut limits = StoreLimits::default();
+                limits.segment_bytes = 64 << 10;
+                limits.reserve_bytes = 1 << 20;
+                limits.catalog_memory_bytes = 64 << 10;
+                limits.catalog_cache_bytes = 1 << 20;
+                limits.checkpoint_events = 4;
+                let store = EmbeddedStore::open(directory, &limits, &Clock::standing_at(NOW));
+                store.map(|store| Box::new(store) as Box<dyn Store>).map_err(|error| error.to_string())
+            }
             Self::Toy { seed, vice } => Ok(Box::new(Toy::open(directory, *seed, *vice)?)),
         }
     }
