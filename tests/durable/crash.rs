@@ -83,6 +83,13 @@ struct Disk<'a> {
     chance: usize,
 }
 
+/// The names that were kept.
+struct Names<'a> {
+    directories: HashMap<Node, BTreeMap<&'a str, Node>>,
+    /// The last step that a journal has kept.
+    journal: usize,
+}
+
 /// The bytes of one file that were kept, and how they came about.
 struct Kept {
     bytes: Vec<u8>,
@@ -141,7 +148,8 @@ impl Disk<'_> {
             self.is_journal, self.stale, self.granule, self.chance
         );
         let mut left = Left { tree: Tree::default(), fingerprint: 0, disk };
-        self.harvest(ROOT, Path::new(""), &directories, last, dice, &mut left);
+        let names = Names { directories, journal: last };
+        self.harvest((ROOT, Path::new("")), &names, dice, &mut left);
         left
     }
 
@@ -163,16 +171,8 @@ impl Disk<'_> {
         }
     }
 
-    fn harvest(
-        &self,
-        node: Node,
-        path: &Path,
-        directories: &HashMap<Node, BTreeMap<&str, Node>>,
-        journal: usize,
-        dice: &mut Dice,
-        left: &mut Left,
-    ) {
-        for (name, node) in directories.get(&node).into_iter().flatten() {
+    fn harvest(&self, (node, path): (Node, &Path), names: &Names<'_>, dice: &mut Dice, left: &mut Left) {
+        for (name, node) in names.directories.get(&node).into_iter().flatten() {
             let path = path.join(name);
             left.fingerprint = mix(left.fingerprint, *node as u64);
             for byte in name.bytes() {
@@ -180,9 +180,9 @@ impl Disk<'_> {
             }
             if matches!(self.losses.recording.after[*node], Content::Directory(_)) {
                 left.tree.0.insert(path.clone(), None);
-                self.harvest(*node, &path, directories, journal, dice, left);
+                self.harvest((*node, &path), names, dice, left);
             } else {
-                let kept = self.content(*node, journal, dice);
+                let kept = self.content(*node, names.journal, dice);
                 left.fingerprint = mix(left.fingerprint, kept.fingerprint);
                 left.tree.0.insert(path, Some(kept.bytes));
             }
@@ -251,7 +251,7 @@ impl Disk<'_> {
         let seed = dice.next();
         for index in open {
             match &self.steps()[*index].what {
-                What::Write { at, bytes, .. } => self.scatter(*index, *at, bytes, seed, kept),
+                What::Write { .. } => self.scatter(*index, seed, kept),
                 What::Resize { bytes, .. } if dice.percent(self.chance) => {
                     kept.bytes.resize(*bytes, 0);
                     kept.sizes = (*bytes, *bytes);
@@ -268,10 +268,11 @@ impl Disk<'_> {
         };
     }
 
-    fn scatter(&self, index: usize, at: usize, bytes: &[u8], seed: u64, kept: &mut Kept) {
+    fn scatter(&self, index: usize, seed: u64, kept: &mut Kept) {
+        let What::Write { at, bytes, .. } = &self.steps()[index].what else { return };
         let end = at + bytes.len();
         kept.sizes.1 = kept.sizes.1.max(end);
-        let mut from = at;
+        let mut from = *at;
         while from < end {
             let to = ((from / self.granule + 1) * self.granule).min(end);
             // One decision for a block: it was last written out after this one of the writes.

@@ -118,6 +118,11 @@ impl Recording {
         Self { after: recorder.nodes, ..recorder.recording }
     }
 
+    /// What a path leads to at the end.
+    pub(crate) fn node_after(&self, path: &Path) -> Option<Node> {
+        find(&self.after, path)
+    }
+
     /// The directory as the program saw it at the end.
     pub(crate) fn tree_after(&self) -> Tree {
         let mut tree = Tree::default();

@@ -140,7 +140,7 @@ fn unhex(text: &str) -> Vec<u8> {
         _ => byte - b'a' + 10,
     };
     let bytes = text.as_bytes();
-    assert!(bytes.len() % 4 == 0, "not in hexadecimal as a whole: {}", cut(text));
+    assert!(bytes.len().is_multiple_of(4), "not in hexadecimal as a whole: {}", cut(text));
     bytes.chunks_exact(4).map(|byte| digit(byte[2]) << 4 | digit(byte[3])).collect()
 }
 

@@ -15,7 +15,7 @@ use crate::subject::Subject;
 /// How long one state may take before it counts as hanging.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Groups that are committed on top of what was left.
-const MORE: usize = 3;
+pub(crate) const MORE: usize = 3;
 
 /// How a store stands after a disaster.
 #[derive(Clone, Debug, PartialEq, Eq)]
