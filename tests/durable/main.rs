@@ -10,6 +10,7 @@ mod check;
 mod crash;
 mod damage;
 mod dice;
+mod faults;
 mod history;
 mod model;
 mod power_loss;

@@ -64,7 +64,7 @@ async fn stands(
     }
     store.close().await.map_err(|error| format!("it does not close: {error}"))?;
     drop(store);
-    let again = subject.open(directory).map_err(|error| format!("it does not open again: {error}"))?;
+    let again = subject.open_again(directory).map_err(|error| format!("it does not open again: {error}"))?;
     compare(&*again, history, more)
         .await
         .map_err(|reason| format!("after {more} groups and a stop: {reason}"))?;
