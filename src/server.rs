@@ -15,7 +15,8 @@ use crate::bindings::capnp;
 use crate::capability::Context;
 use crate::clock::Clock;
 use crate::config::{Config, StoreChoice};
-use crate::engine::Engine;
+use crate::engine::{Engine, Recovered};
+use crate::fault::Fault;
 use crate::limits::Limits;
 use crate::model::{AgentCard, HttpAuthSecurityScheme, SecurityRequirement, SecurityScheme, StringList};
 use crate::net::{self, ConnectionInfo, Document, Listening, NetConfig, NetCounters, Routes, WorkerRoutes};
@@ -34,6 +35,7 @@ pub const CAPNP_BINDING: &str = "https://a2a-webcap.dev/bindings/capnp/v1";
 pub struct Server {
     listening: Listening,
     service: Arc<AgentService>,
+    recovered: Recovered,
 }
 
 /// What a server is made of.
@@ -76,14 +78,26 @@ impl Server {
         &self.service
     }
 
+    /// What became at start of the tasks that the server before this one had been working on.
+    pub fn recovered(&self) -> Recovered {
+        self.recovered
+    }
+
+    /// Resolves when the store has failed. Nothing more can be written then: the process should end with an error,
+    /// and a new one recover.
+    pub fn failed(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.service.engine().failed()
+    }
+
     /// What the listener has counted.
     pub fn net_counters(&self) -> &Arc<NetCounters> {
         self.listening.counters()
     }
 
-    /// Stops accepting, gives what runs the drain timeout, and ends. Streams end with `detached`.
+    /// Stops accepting, gives what runs the drain timeout, and ends. Streams end with `detached`. What has not ended
+    /// by then is recovered by the next server on the same store.
     pub async fn stop(self) {
-        let Self { listening, service } = self;
+        let Self { listening, service, .. } = self;
         listening.stop().await;
         service.engine().stop(ENGINE_GRACE).await;
     }
@@ -174,10 +188,10 @@ impl Builder {
         self
     }
 
-    /// Starts listening.
+    /// Recovers what the server before this one was working on, then starts listening.
     ///
     /// # Errors
-    /// A setting that makes no sense, or an address that cannot be listened on.
+    /// A setting that makes no sense, a store that is damaged, or an address that cannot be listened on.
     pub async fn start(mut self) -> Result<Server, StartError> {
         if let Some(problem) = self.problem.take() {
             return Err(problem);
@@ -207,6 +221,7 @@ impl Builder {
         let engine = Engine::builder(store).limits(limits.engine.clone()).clock(clock.clone());
         let engine = agents.iter().fold(engine, |engine, (name, agent)| engine.agent(name, agent));
         let engine = engine.start().map_err(StartError::Engine)?;
+        let recovered = engine.recover().await.map_err(StartError::Recovery)?;
         let started = clock.now();
         let service = AgentService::new(engine, agents, authority, Arc::new(authenticator), clock);
 
@@ -220,14 +235,19 @@ impl Builder {
         if config.workers > 0 {
             net.workers = config.workers;
         }
-        let listening = net::listen(config.listen, net, Arc::clone(&routes) as _, shutdown)
-            .map_err(StartError::Listen)?;
+        let listening = match net::listen(config.listen, net, Arc::clone(&routes) as _, shutdown) {
+            Ok(listening) => listening,
+            Err(error) => {
+                service.engine().stop(Duration::ZERO).await;
+                return Err(StartError::Listen(error));
+            }
+        };
         let url = config.public_url.unwrap_or_else(|| format!("http://{}", listening.local_addr()));
         service.agents().publish(|tenant, card| complete(card, tenant, url.trim_end_matches('/')));
         let card = service.agents().default_card().ok_or_else(|| StartError::Agent(String::new()))?;
         let bytes = serde_json::to_vec(&card).expect("a card is texts, lists and maps of texts");
         let _ = routes.card.set(Arc::new(Document::new("application/json", bytes, started)));
-        Ok(Server { listening, service })
+        Ok(Server { listening, service, recovered })
     }
 }
 
@@ -310,6 +330,8 @@ pub enum StartError {
     Plaintext(SocketAddr),
     /// The engine did not start.
     Engine(io::Error),
+    /// What is in the store cannot be read.
+    Recovery(Fault),
 }
 
 impl fmt::Display for StartError {
@@ -327,6 +349,10 @@ impl fmt::Display for StartError {
                  cross the network unencrypted. Listen on 127.0.0.1, or say --insecure-plaintext"
             ),
             Self::Engine(error) => write!(f, "the engine did not start: {error}"),
+            Self::Recovery(fault) => {
+                write!(f, "the tasks of the server before this one cannot be recovered: {fault}")?;
+                std::error::Error::source(fault).map_or(Ok(()), |cause| write!(f, ": {cause}"))
+            }
         }
     }
 }

@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 use super::frame::{FORMAT, FRAME_HEAD, FRAME_TAIL, SEAL, SEGMENT_HEAD, Seal, SegmentHead, finish_frame};
 use super::home::sync_dir;
 use super::record::Entries;
-use super::{Change, LogPoint, Position, segment_path};
+use super::{Change, LogPoint, Position, Written, segment_path};
 use crate::store::StoreError;
 
 /// What is told when a frame is durable: its changes, the end of the frame, and the ticket it came with.
@@ -54,6 +54,7 @@ struct Shared {
     sizes: Mutex<BTreeMap<u32, u64>>,
     readers: Mutex<VecDeque<(u32, Arc<File>)>>,
     is_full: AtomicBool,
+    written: Mutex<Written>,
 }
 
 #[derive(Default)]
@@ -91,6 +92,7 @@ impl Log {
             sizes: Mutex::new(sizes),
             readers: Mutex::default(),
             is_full: AtomicBool::new(false),
+            written: Mutex::default(),
         });
         let mut writer = Writer {
             shared: Arc::clone(&shared),
@@ -136,6 +138,11 @@ impl Log {
         Ok(Some(bytes))
     }
 
+    /// What was written since the start.
+    pub(super) fn written(&self) -> Written {
+        *self.shared.written.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Whether what waits cannot be written for want of space.
     pub(super) fn is_full(&self) -> bool {
         self.shared.is_full.load(Ordering::Acquire)
@@ -171,6 +178,13 @@ impl Log {
 impl Shared {
     fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn count(&self, frames: usize, bytes: usize) {
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        written.syncs += 1;
+        written.frames += frames as u64;
+        written.bytes += bytes as u64;
     }
 
     fn reader(&self, segment: u32) -> io::Result<Option<Arc<File>>> {
@@ -302,6 +316,7 @@ impl Writer {
         let buffer = &self.buffer;
         waiting_for_room(&self.shared, || file.write_all_at(buffer, at))?;
         self.file.sync_data()?;
+        self.shared.count(self.finished.len(), buffer.len());
         self.end = end;
         self.durable = end.frame - 1;
         self.buffer.clear();

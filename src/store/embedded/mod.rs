@@ -80,6 +80,18 @@ pub struct Recovery {
     pub took: Duration,
 }
 
+/// What was written to the log since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Written {
+    /// How often the log was made durable.
+    pub syncs: u64,
+    /// Frames: groups that were committed together.
+    pub frames: u64,
+    /// Bytes of these frames.
+    pub bytes: u64,
+}
+
 /// What all parts share.
 struct Inner {
     log: Log,
@@ -177,6 +189,11 @@ impl EmbeddedStore {
     /// What was found at start.
     pub fn recovery(&self) -> &Recovery {
         &self.recovery
+    }
+
+    /// What was written since the start.
+    pub fn written(&self) -> Written {
+        self.inner.log.written()
     }
 
     /// Reads on a thread where it may take its time.
