@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -21,6 +22,7 @@ use crate::model::{AgentCard, HttpAuthSecurityScheme, SecurityRequirement, Secur
 use crate::net::{self, ConnectionInfo, Document, Listening, NetConfig, NetCounters, Routes, WorkerRoutes};
 use crate::service::{AgentService, Agents, DEFAULT_TENANT, interface};
 use crate::shutdown::Shutdown;
+use crate::store::embedded::{EmbeddedStore, OpenError, Recovery};
 use crate::store::{MemoryStore, Store};
 use crate::transport::ConnectionHandle;
 
@@ -34,6 +36,7 @@ pub const CAPNP_BINDING: &str = "https://a2a-webcap.dev/bindings/capnp/v1";
 pub struct Server {
     listening: Listening,
     service: Arc<AgentService>,
+    recovery: Option<Recovery>,
 }
 
 /// What a server is made of.
@@ -81,9 +84,15 @@ impl Server {
         self.listening.counters()
     }
 
-    /// Stops accepting, gives what runs the drain timeout, and ends. Streams end with `detached`.
+    /// What the store on disk found when it was opened; none for a store in memory, or of one's own.
+    pub fn store_recovery(&self) -> Option<&Recovery> {
+        self.recovery.as_ref()
+    }
+
+    /// Stops accepting, gives what runs the drain timeout, and ends. Streams end with `detached`; the store is
+    /// closed, so that another server may open its directory.
     pub async fn stop(self) {
-        let Self { listening, service } = self;
+        let Self { listening, service, .. } = self;
         listening.stop().await;
         service.engine().stop(ENGINE_GRACE).await;
     }
@@ -167,6 +176,14 @@ impl Builder {
         self
     }
 
+    /// Keeps tasks in this directory, which is made if it is not there: what was answered or seen survives
+    /// `kill -9` and power loss. By default they are kept in memory.
+    #[must_use]
+    pub fn data_dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.config.store = Some(StoreChoice::Directory(dir.into()));
+        self
+    }
+
     /// Another store than the configured one.
     #[must_use]
     pub fn store(mut self, store: Arc<dyn Store>) -> Self {
@@ -177,7 +194,8 @@ impl Builder {
     /// Starts listening.
     ///
     /// # Errors
-    /// A setting that makes no sense, or an address that cannot be listened on.
+    /// A setting that makes no sense, an address that cannot be listened on, or a store that cannot be opened:
+    /// another server uses it, or what is on disk is damaged.
     pub async fn start(mut self) -> Result<Server, StartError> {
         if let Some(problem) = self.problem.take() {
             return Err(problem);
@@ -192,9 +210,6 @@ impl Builder {
             agents.insert(DEFAULT_TENANT, agent);
         }
         let limits = config.limits.clone();
-        let store = store.unwrap_or_else(|| match config.store {
-            StoreChoice::Memory => Arc::new(MemoryStore::new(&limits.engine)),
-        });
         let mut authenticator =
             Authenticator::new(KeyRing::new(&keys).map_err(StartError::Keys)?, clock.clone());
         if config.anonymous {
@@ -203,6 +218,13 @@ impl Builder {
         let authority = match audit {
             Some(audit) => Authority::audited(limits.engine.clone(), clock.clone(), audit),
             None => Authority::new(limits.engine.clone(), clock.clone()),
+        };
+        let (store, recovery) = match (store, &config.store) {
+            (Some(store), _) => (store, None),
+            (None, None | Some(StoreChoice::Memory)) => {
+                (Arc::new(MemoryStore::new(&limits.engine)) as _, None)
+            }
+            (None, Some(StoreChoice::Directory(dir))) => open_store(dir, &limits, &clock).await?,
         };
         let engine = Engine::builder(store).limits(limits.engine.clone()).clock(clock.clone());
         let engine = agents.iter().fold(engine, |engine, (name, agent)| engine.agent(name, agent));
@@ -220,14 +242,20 @@ impl Builder {
         if config.workers > 0 {
             net.workers = config.workers;
         }
-        let listening = net::listen(config.listen, net, Arc::clone(&routes) as _, shutdown)
-            .map_err(StartError::Listen)?;
+        let listening = match net::listen(config.listen, net, Arc::clone(&routes) as _, shutdown) {
+            Ok(listening) => listening,
+            Err(error) => {
+                // The store has to be free again when this returns.
+                service.engine().stop(Duration::ZERO).await;
+                return Err(StartError::Listen(error));
+            }
+        };
         let url = config.public_url.unwrap_or_else(|| format!("http://{}", listening.local_addr()));
         service.agents().publish(|tenant, card| complete(card, tenant, url.trim_end_matches('/')));
         let card = service.agents().default_card().ok_or_else(|| StartError::Agent(String::new()))?;
         let bytes = serde_json::to_vec(&card).expect("a card is texts, lists and maps of texts");
         let _ = routes.card.set(Arc::new(Document::new("application/json", bytes, started)));
-        Ok(Server { listening, service })
+        Ok(Server { listening, service, recovery })
     }
 }
 
@@ -238,6 +266,20 @@ impl fmt::Debug for Builder {
             .field("agents", &self.agents)
             .finish_non_exhaustive()
     }
+}
+
+/// Reads what a store on disk has to read at start, on a thread that may wait for the disk.
+async fn open_store(
+    dir: &Path,
+    limits: &Limits,
+    clock: &Clock,
+) -> Result<(Arc<dyn Store>, Option<Recovery>), StartError> {
+    let (dir, limits, clock) = (dir.to_owned(), limits.store.clone(), clock.clone());
+    let opening = tokio::task::spawn_blocking(move || EmbeddedStore::open(&dir, &limits, &clock));
+    let opened = opening.await.map_err(|error| StartError::Engine(io::Error::other(error)))?;
+    let store = opened.map_err(StartError::Store)?;
+    let recovery = store.recovery().clone();
+    Ok((Arc::new(store), Some(recovery)))
 }
 
 /// Adds to an agent's card what only the server knows. Every interface is of the card's own origin, as
@@ -308,6 +350,8 @@ pub enum StartError {
     Listen(io::Error),
     /// The address is reachable from elsewhere, and nobody said that this may be.
     Plaintext(SocketAddr),
+    /// The store on disk cannot be opened.
+    Store(OpenError),
     /// The engine did not start.
     Engine(io::Error),
 }
@@ -326,6 +370,7 @@ impl fmt::Display for StartError {
                 "{address} can be reached from other machines, and there is no TLS yet: keys and messages would \
                  cross the network unencrypted. Listen on 127.0.0.1, or say --insecure-plaintext"
             ),
+            Self::Store(error) => write!(f, "the store cannot be opened: {error}"),
             Self::Engine(error) => write!(f, "the engine did not start: {error}"),
         }
     }

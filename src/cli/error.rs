@@ -78,6 +78,17 @@ impl CliError {
         Self::local("A2ACLI_ERR_CARD_INVALID", exit::FAILURE, message)
     }
 
+    /// The store cannot be used as it is. Nothing that the arguments say is wrong with themselves, but others
+    /// may help.
+    pub(super) fn store(message: impl Into<String>) -> Self {
+        Self::local("A2A_WEBCAP_ERR_STORE", exit::USAGE, message)
+    }
+
+    /// The store failed while it was in use.
+    pub(super) fn store_failed(message: impl Into<String>) -> Self {
+        Self::local("A2A_WEBCAP_ERR_STORE_FAILED", exit::FAILURE, message)
+    }
+
     pub(super) fn timeout(after: Duration) -> Self {
         let message = format!("nothing came of it within {after:?}");
         Self::local("A2ACLI_ERR_TIMEOUT", exit::TIMEOUT, message)

@@ -13,6 +13,7 @@ mod parts;
 mod reach;
 mod send;
 mod serve;
+mod store;
 mod task;
 mod text;
 

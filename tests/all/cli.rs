@@ -54,8 +54,12 @@ impl Drop for Scratch {
 
 /// `serve` on a free port, and what it printed at start.
 async fn serve(state: &Scratch) -> (Child, Vec<String>) {
+    serve_with(state, &[]).await
+}
+
+async fn serve_with(state: &Scratch, options: &[&str]) -> (Child, Vec<String>) {
     let mut command = program();
-    command.args(["serve", "--listen", "127.0.0.1:0"]).env("A2A_WEBCAP_STATE_DIR", &state.0);
+    command.args(["serve", "--listen", "127.0.0.1:0"]).args(options).env("A2A_WEBCAP_STATE_DIR", &state.0);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let mut printed = Vec::new();
@@ -72,7 +76,9 @@ async fn the_command_that_serve_prints_gives_a_streamed_answer_and_the_key_is_sh
     let text = printed.join("\n");
     let key = std::fs::read_to_string(state.0.join("dev-key")).unwrap();
     assert!(text.contains(key.trim()), "the first start shows the key");
-    assert!(text.contains("Store: memory; tasks are lost when the server stops"), "{text}");
+    let store = state.0.join("store");
+    let durable = format!("Store: {}; every answered send and every seen event is on disk", store.display());
+    assert!(text.contains(&durable) && store.is_dir(), "{text}");
 
     let command = printed.last().unwrap().trim();
     let arguments = command.split_once(" send ").expect("a send").1;
@@ -90,12 +96,43 @@ async fn the_command_that_serve_prints_gives_a_streamed_answer_and_the_key_is_sh
 }
 
 #[tokio::test]
-async fn serve_stops_in_order_when_it_is_told_to() {
+async fn serve_stops_in_order_when_it_is_told_to_and_its_store_is_free_then() {
     let state = Scratch::new();
-    let (mut server, _) = serve(&state).await;
-    let id = server.id().unwrap().to_string();
-    assert!(std::process::Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
-    assert!(soon("it stops", server.wait()).await.unwrap().success());
+    for signal in ["-TERM", "-INT"] {
+        let (mut server, _) = serve(&state).await;
+        let id = server.id().unwrap().to_string();
+        assert!(std::process::Command::new("kill").args([signal, &id]).status().unwrap().success());
+        assert!(soon("it stops", server.wait()).await.unwrap().success(), "{signal}");
+    }
+    let (_server, printed) = serve(&state).await;
+    assert!(!printed.iter().any(|line| line.starts_with("Recovered")), "{printed:?}");
+}
+
+#[tokio::test]
+async fn a_server_says_aloud_that_memory_forgets_and_leaves_no_store_behind() {
+    let state = Scratch::new();
+    let (_server, printed) = serve_with(&state, &["--store", "memory"]).await;
+    let memory = "Store: memory; tasks are lost when the server stops".to_owned();
+    assert!(printed.contains(&memory), "{printed:?}");
+    assert!(!state.0.join("store").exists());
+}
+
+#[tokio::test]
+async fn a_second_server_on_the_same_store_is_refused_and_told_which_option_to_use() {
+    let state = Scratch::new();
+    let (_first, _) = serve(&state).await;
+    let mut second = program();
+    second.args(["serve", "--listen", "127.0.0.1:0", "-o", "json"]).env("A2A_WEBCAP_STATE_DIR", &state.0);
+    let refused = soon("it is refused", second.output()).await.unwrap();
+    let error = &json(&refused)["error"];
+    assert_eq!((refused.status.code(), &error["code"]), (Some(2), &"A2A_WEBCAP_ERR_STORE".into()));
+    let store = state.0.join("store").display().to_string();
+    assert!(error["message"].as_str().unwrap().contains(&store), "{error}");
+    assert!(error["hint"].as_str().unwrap().contains("--store DIR"), "{error}");
+
+    let other = state.0.join("other");
+    let (_other, printed) = serve_with(&state, &["--store", other.to_str().unwrap()]).await;
+    assert!(printed.iter().any(|line| line.contains(other.to_str().unwrap())), "{printed:?}");
 }
 
 #[tokio::test]
