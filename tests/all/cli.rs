@@ -202,6 +202,24 @@ async fn a_task_can_be_followed_waited_for_listed_and_canceled() {
 }
 
 #[tokio::test]
+async fn a_finished_task_can_be_deleted_and_is_gone_then() {
+    let world = World::demo().await;
+    let asked = json(&run(&world, &["send", "-o", "json", "ask"]).await);
+    let id = asked["task"]["id"].as_str().unwrap();
+    let early = run(&world, &["task", "delete", "-o", "json", id]).await;
+    assert_eq!(
+        (early.status.code(), &json(&early)["error"]["code"]),
+        (Some(1), &"UnsupportedOperationError".into())
+    );
+    run(&world, &["task", "cancel", id]).await;
+    let deleted = run(&world, &["task", "delete", id]).await;
+    assert_eq!((deleted.status.code(), out(&deleted)), (Some(0), &*format!("Deleted: {id}\n")));
+    let again = run(&world, &["task", "delete", "-o", "json", id]).await;
+    assert_eq!(json(&again)["error"]["code"], "TaskNotFoundError");
+    assert_eq!(json(&run(&world, &["task", "list", "-o", "json"]).await)["totalSize"], 0);
+}
+
+#[tokio::test]
 async fn failures_have_codes_and_envelopes() {
     let world = World::demo().await;
     let missing = run(&world, &["-o", "json", "task", "get", "no-such-task"]).await;

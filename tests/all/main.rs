@@ -12,6 +12,7 @@ mod authority;
 mod capabilities;
 mod cli;
 mod client;
+mod deletion;
 mod doubles;
 mod embedded;
 mod errors;
