@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::pin::pin;
+use std::sync::Arc;
 
 use clap::Args;
 
@@ -52,13 +54,19 @@ impl Serve {
             _ => CliError::usage(error.to_string()),
         })?;
         output.raw(&announcement(&announced, &server, key.as_ref()))?;
-        stop.next().await;
+        let service = Arc::clone(server.service());
+        let mut failed = pin!(service.engine().failed());
+        tokio::select! {
+            () = stop.next() => {}
+            // Without a store nothing can come to its end, so nothing is waited for.
+            _ = &mut failed => return Err(failure()),
+        }
         output.remark("stopping: what runs has a moment to come to its end; once more to stop at once");
         tokio::select! {
-            () = server.stop() => {}
-            () = stop.next() => {}
+            () = server.stop() => Ok(()),
+            () = stop.next() => Ok(()),
+            _ = &mut failed => Err(failure()),
         }
-        Ok(())
     }
 
     fn config(&self) -> Result<Config, CliError> {
@@ -74,6 +82,12 @@ impl Serve {
         config.insecure_plaintext |= self.insecure_plaintext;
         Ok(config)
     }
+}
+
+/// What ends a server whose store has failed.
+fn failure() -> CliError {
+    let message = "the store has failed, and nothing can be written any more; what was answered and seen is on disk";
+    CliError::store_failed(message).hint("the log says why; `a2a-webcap doctor` looks at the store and its disk")
 }
 
 /// The key of whoever started the server, unless the settings say who may come in.
