@@ -6,7 +6,10 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
+use std::thread;
 use std::time::Duration;
+
+use tokio::sync::oneshot;
 
 use crate::agent::Agent;
 use crate::agents;
@@ -268,15 +271,21 @@ impl fmt::Debug for Builder {
     }
 }
 
-/// Reads what a store on disk has to read at start, on a thread that may wait for the disk.
+/// Reads what a store on disk has to read at start, on a thread of its own, which may wait for the disk.
 async fn open_store(
     dir: &Path,
     limits: &Limits,
     clock: &Clock,
 ) -> Result<(Arc<dyn Store>, Option<Recovery>), StartError> {
     let (dir, limits, clock) = (dir.to_owned(), limits.store.clone(), clock.clone());
-    let opening = tokio::task::spawn_blocking(move || EmbeddedStore::open(&dir, &limits, &clock));
-    let opened = opening.await.map_err(|error| StartError::Engine(io::Error::other(error)))?;
+    let (open, opened) = oneshot::channel();
+    let opening = move || {
+        // Nobody waits any more where the start was given up; the store is then closed again.
+        let _ = open.send(EmbeddedStore::open(&dir, &limits, &clock));
+    };
+    thread::Builder::new().name("a2a-open".to_owned()).spawn(opening).map_err(StartError::Engine)?;
+    let opened =
+        opened.await.map_err(|_| StartError::Engine(io::Error::other("the store's opening panicked")))?;
     let store = opened.map_err(StartError::Store)?;
     let recovery = store.recovery().clone();
     Ok((Arc::new(store), Some(recovery)))

@@ -34,6 +34,8 @@ pub(super) enum CliError {
     Pipe(io::Error),
     /// Ctrl-C; what is to be said is said.
     Interrupted,
+    /// What is wrong stands in the result; only the exit code is left to give.
+    Said(u8),
 }
 
 /// One failure, as it is reported.

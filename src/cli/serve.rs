@@ -70,8 +70,7 @@ impl Serve {
     }
 
     fn config(&self) -> Result<Config, CliError> {
-        let config = Config::load(self.config.as_deref());
-        let mut config = config.map_err(|error| CliError::usage(format!("the settings: {error}")))?;
+        let mut config = store::settings(self.config.as_deref())?;
         if let Some(listen) = self.listen {
             config.listen = listen;
         }
@@ -86,8 +85,10 @@ impl Serve {
 
 /// What ends a server whose store has failed.
 fn failure() -> CliError {
-    let message = "the store has failed, and nothing can be written any more; what was answered and seen is on disk";
-    CliError::store_failed(message).hint("the log says why; `a2a-webcap doctor` looks at the store and its disk")
+    let message =
+        "the store has failed, and nothing can be written any more; what was answered and seen is on disk";
+    CliError::store_failed(message)
+        .hint("the log says why; `a2a-webcap doctor` looks at the store and its disk")
 }
 
 /// The key of whoever started the server, unless the settings say who may come in.

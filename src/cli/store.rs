@@ -1,6 +1,6 @@
 //! Which store a command means, and what it says of it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 
@@ -11,6 +11,11 @@ use crate::store::embedded::OpenError;
 /// Reads `--store`: `memory` or a path, which need not be text.
 pub(super) fn parser() -> impl TypedValueParser<Value = StoreChoice> {
     OsStringValueParser::new().try_map(StoreChoice::parse)
+}
+
+/// The settings: the file, if one is named, and the environment.
+pub(super) fn settings(file: Option<&Path>) -> Result<Config, CliError> {
+    Config::load(file).map_err(|error| CliError::usage(format!("the settings: {error}")))
 }
 
 /// The store that was named, else the configured one, else the one in the state directory.
