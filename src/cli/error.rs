@@ -165,6 +165,9 @@ fn hint(kind: FaultKind, authenticated: bool) -> Option<&'static str> {
         FaultKind::TaskNotFound => {
             Some("`a2a-webcap task list` shows your tasks; --debug shows what was sent")
         }
+        FaultKind::Gap => Some(
+            "`a2a-webcap task get ID` shows the whole task; without --after, a subscription begins there",
+        ),
         FaultKind::UnsupportedOperation => Some("`a2a-webcap card get` shows what the agent can do"),
         _ => None,
     }
