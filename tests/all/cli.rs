@@ -9,7 +9,7 @@ use tokio::process::{Child, Command};
 
 use crate::world::{ALICE, World, soon, until};
 
-fn program() -> Command {
+pub(crate) fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_a2a-webcap"));
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("A2A")) {
         command.env_remove(name);
@@ -25,23 +25,23 @@ async fn run(world: &World, line: &[&str]) -> Output {
     soon("the command ends", command.output()).await.expect("the program starts")
 }
 
-fn out(output: &Output) -> &str {
+pub(crate) fn out(output: &Output) -> &str {
     std::str::from_utf8(&output.stdout).unwrap()
 }
 
-fn err(output: &Output) -> &str {
+pub(crate) fn err(output: &Output) -> &str {
     std::str::from_utf8(&output.stderr).unwrap()
 }
 
-fn json(output: &Output) -> Value {
+pub(crate) fn json(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", out(output)))
 }
 
 /// A directory of the test's own, removed afterwards.
-struct Scratch(PathBuf);
+pub(crate) struct Scratch(pub(crate) PathBuf);
 
 impl Scratch {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(std::env::temp_dir().join(format!("a2a-webcap-cli-{}", a2a_webcap::model::fresh_id())))
     }
 }
@@ -53,13 +53,17 @@ impl Drop for Scratch {
 }
 
 /// `serve` on a free port, and what it printed at start.
-async fn serve(state: &Scratch) -> (Child, Vec<String>) {
+pub(crate) async fn serve(state: &Scratch) -> (Child, Vec<String>) {
     serve_with(state, &[]).await
 }
 
-async fn serve_with(state: &Scratch, options: &[&str]) -> (Child, Vec<String>) {
+pub(crate) async fn serve_with(state: &Scratch, options: &[&str]) -> (Child, Vec<String>) {
     let mut command = program();
-    command.args(["serve", "--listen", "127.0.0.1:0"]).args(options).env("A2A_WEBCAP_STATE_DIR", &state.0);
+    command.arg("serve").env("A2A_WEBCAP_STATE_DIR", &state.0);
+    if !options.contains(&"--listen") {
+        command.args(["--listen", "127.0.0.1:0"]);
+    }
+    command.args(options);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let mut printed = Vec::new();

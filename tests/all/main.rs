@@ -33,6 +33,7 @@ mod line;
 mod peers;
 mod proxy;
 mod raw;
+mod restart;
 mod revoke;
 mod rpc;
 mod scenarios;
