@@ -27,7 +27,7 @@ pub struct Limits {
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 #[non_exhaustive]
 pub struct StoreLimits {
-    /// Bytes of one segment of the log, 256 KiB to 1 GiB; a frame that is larger has a segment of its own.
+    /// Bytes of one segment of the log, 64 KiB to 256 MiB; a frame that is larger has a segment of its own.
     pub segment_bytes: u64,
     /// Free bytes on the disk below which new work is refused, while reads and running turns go on.
     pub reserve_bytes: u64,
@@ -36,8 +36,9 @@ pub struct StoreLimits {
     pub catalog_memory_bytes: usize,
     /// Bytes of the catalog's tables that are kept in memory for reading.
     pub catalog_cache_bytes: u64,
-    /// Bytes of a task's events after which its fold is written down too, so that a load need not read them.
-    pub checkpoint_bytes: u64,
+    /// Events of a task after which its fold is written down too when it settles, so that a load need not read
+    /// them all.
+    pub checkpoint_events: u64,
 }
 
 /// Bounds of one Cap'n Proto connection; the same at both ends.
@@ -249,7 +250,7 @@ impl Default for StoreLimits {
             reserve_bytes: 256 << 20,
             catalog_memory_bytes: 16 << 20,
             catalog_cache_bytes: 16 << 20,
-            checkpoint_bytes: 64 << 10,
+            checkpoint_events: 64,
         }
     }
 }

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 use super::counters::Held;
 use super::task::{Live, is_settled};
 use super::wakers::Until;
-use super::writer::Writer;
+use super::writer::{Writer, store_failed};
 use crate::fault::{Fault, FaultKind};
 use crate::model::{Event, Id, Task};
 use crate::store::{ReadLimit, Store, StoreError};
@@ -214,7 +214,7 @@ impl Feed {
                 Found::End => self.ended = true,
                 Found::Older => self.reading = Some(self.read()),
                 Found::Nothing if self.writer.has_failed() => {
-                    return Poll::Ready(Err(Fault::internal("the store has failed")));
+                    return Poll::Ready(Err(store_failed()));
                 }
                 Found::Nothing => return Poll::Pending,
             }
@@ -282,7 +282,13 @@ impl Feed {
     }
 
     fn take_read(&mut self, read: Result<Vec<Arc<Event>>, StoreError>) -> Result<(), Fault> {
-        let events = read.map_err(store_fault)?;
+        let mut events = read.map_err(store_fault)?;
+        if let Source::Live { task, .. } = &self.source {
+            // The store has a group a moment before it is published. Nobody sees it until then, or a reader would
+            // see a task finish that a `get` still finds at work.
+            let committed = task.lock().committed();
+            events.truncate(events.partition_point(|event| event.seq <= committed));
+        }
         let Some(last) = events.last() else {
             return Err(Fault::internal("the store has fewer events than were committed"));
         };
@@ -342,7 +348,7 @@ pub(super) async fn settled(task: Live, after: u64, writer: &Writer) -> Result<A
         }
         log.wakers.park(waiting.slot, context.waker(), Until::Settled);
         if writer.has_failed() {
-            return Poll::Ready(Err(Fault::internal("the store has failed")));
+            return Poll::Ready(Err(store_failed()));
         }
         Poll::Pending
     })

@@ -11,6 +11,7 @@ pub mod fold;
 mod idempotency;
 mod list;
 pub mod machine;
+mod pipeline;
 mod prepare;
 mod runner;
 mod send;
@@ -333,13 +334,21 @@ impl Engine {
         if id.len() > self.limits.name_bytes {
             return Err(Fault::task_not_found());
         }
-        if let Some(live) = self.registry.find(id) {
+        let in_use = || {
+            let live = self.registry.find(id)?;
             let is_ours = is_ours(&live.agent, &live.owner) && live.lock().visible().is_some();
-            return if is_ours { Ok(Found::Live(live)) } else { Err(Fault::task_not_found()) };
+            Some(if is_ours { Ok(Found::Live(live)) } else { Err(Fault::task_not_found()) })
+        };
+        if let Some(found) = in_use() {
+            return found;
         }
         let stored = self.load(id).await?;
         if !is_ours(&stored.row.agent, &stored.row.owner) {
             return Err(Fault::task_not_found());
+        }
+        // A use that has begun in the meantime may have got to the store and not yet to everybody else.
+        if let Some(found) = in_use() {
+            return found;
         }
         if stored.row.state.is_terminal() {
             return Ok(Found::Finished(stored));

@@ -5,19 +5,21 @@
 //! group is being committed, the next one gathers.
 //!
 //! With a store that commits inline there is no thread for this: whoever has something to write drains
-//! the queue, unless somebody else is at it, who then does this too. With any other store a thread drains.
+//! the queue, unless somebody else is at it, who then does this too. With any other store a thread drains, and
+//! keeps several groups on their way: see [`pipeline`](super::pipeline).
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::task::Waker;
 use std::{io, thread};
 
 use futures::FutureExt;
 use tokio::runtime::Handle;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use super::counters::{self, Counters};
+use super::pipeline::Pipeline;
 use super::prepare::{Effect, Prepared};
 use super::send::{Delivery, FollowUp};
 use super::task::{Live, Registry};
@@ -64,12 +66,24 @@ struct Queue {
     closed: bool,
 }
 
-/// What a drain uses again and again.
+/// A group, and what happens once it is in the store.
 #[derive(Default)]
-pub(super) struct Scratch {
-    works: VecDeque<Work>,
-    group: Group,
+pub(super) struct Batch {
+    pub(super) group: Group,
     prepared: Vec<Prepared>,
+}
+
+/// What an inline drain uses again and again.
+#[derive(Default)]
+struct Scratch {
+    works: VecDeque<Work>,
+    batch: Batch,
+    publishing: Publishing,
+}
+
+/// What publishing uses again and again.
+#[derive(Default)]
+pub(super) struct Publishing {
     checkpoints: Vec<Checkpoint>,
     woken: Vec<Waker>,
 }
@@ -83,8 +97,9 @@ pub(super) struct Writer {
     counters: Arc<Counters>,
     inline: bool,
     queue: Mutex<Queue>,
-    arrived: Condvar,
-    /// Held by whoever drains.
+    /// For the thread that drains; one waits at most.
+    arrived: Notify,
+    /// Held by whoever drains inline.
     draining: Mutex<Scratch>,
     failed: AtomicBool,
     /// The thread that drains, if there is one, has ended.
@@ -108,7 +123,7 @@ impl Writer {
             registry,
             counters,
             queue: Mutex::new(Queue { works: VecDeque::new(), closed: false }),
-            arrived: Condvar::new(),
+            arrived: Notify::new(),
             draining: Mutex::default(),
             failed: AtomicBool::new(false),
             ended: AtomicBool::new(false),
@@ -120,8 +135,9 @@ impl Writer {
         if self.inline {
             return Ok(());
         }
-        let writer = Arc::clone(self);
-        thread::Builder::new().name("a2a-log".to_owned()).spawn(move || writer.drain_until_closed()).map(drop)
+        let ending = EndOnDrop(Arc::clone(self));
+        let drain = move || ending.0.runtime.block_on(Pipeline::new(&ending.0).run());
+        thread::Builder::new().name("a2a-log".to_owned()).spawn(drain).map(drop)
     }
 
     /// Queues work; [`drive`](Self::drive) must follow.
@@ -129,7 +145,8 @@ impl Writer {
         let mut queue = self.queue();
         if queue.closed {
             drop(queue);
-            return Effect::of_unstarted(work).fail(&turn::stopped());
+            let fault = if self.has_failed() { store_failed() } else { turn::stopped() };
+            return Effect::of_unstarted(work).fail(&fault);
         }
         queue.works.push_back(work);
     }
@@ -144,7 +161,10 @@ impl Writer {
             match self.draining.try_lock() {
                 Ok(mut scratch) => while self.drain(&mut scratch) {},
                 Err(TryLockError::WouldBlock) => return,
-                Err(TryLockError::Poisoned(_)) => return self.fail("a drain panicked before"),
+                Err(TryLockError::Poisoned(_)) => {
+                    tracing::error!("a drain panicked; the engine stops");
+                    return self.fail();
+                }
             }
             // What came between the last look at the queue and the unlocking found the lock taken.
             if self.queue().works.is_empty() {
@@ -161,7 +181,7 @@ impl Writer {
     /// Takes no more work; what is queued is still written.
     pub(super) fn close(&self) {
         self.queue().closed = true;
-        self.arrived.notify_all();
+        self.arrived.notify_one();
     }
 
     /// Whether everything that was queued before [`close`](Self::close) is written.
@@ -182,83 +202,83 @@ impl Writer {
         &self.counters
     }
 
-    fn drain_until_closed(&self) {
-        let mut scratch = self.draining.lock().unwrap_or_else(PoisonError::into_inner);
-        loop {
-            let mut queue = self.queue();
-            while queue.works.is_empty() && !queue.closed {
-                queue = self.arrived.wait(queue).unwrap_or_else(PoisonError::into_inner);
-            }
-            let is_over = queue.works.is_empty();
-            drop(queue);
-            if is_over {
-                return self.ended.store(true, Ordering::Release);
-            }
-            while self.drain(&mut scratch) {}
-        }
+    pub(super) fn store(&self) -> &Arc<dyn Store> {
+        &self.store
     }
 
-    /// Writes one group. Returns false if nothing was there.
+    /// Waits until something was queued, or the queue was closed, since the last wait.
+    pub(super) async fn arrived(&self) {
+        self.arrived.notified().await;
+    }
+
+    /// Whether nothing is queued and nothing more will be.
+    pub(super) fn is_over(&self) -> bool {
+        let queue = self.queue();
+        queue.closed && queue.works.is_empty()
+    }
+
+    /// Writes one group inline. Returns false if nothing was there.
     fn drain(&self, scratch: &mut Scratch) -> bool {
-        if scratch.works.is_empty() {
-            let mut queue = self.queue();
-            let count = queue.works.len().min(self.limits.group_items.max(1));
-            scratch.works.extend(queue.works.drain(..count));
-        }
-        if scratch.works.is_empty() {
+        let Scratch { works, batch, publishing } = scratch;
+        if !self.gather(works, batch) {
             return false;
         }
-        let now = self.clock.now();
-        let (mut items, mut bytes) = (0, 0);
-        while items < self.limits.group_items.max(1) && bytes < self.limits.group_bytes.max(1) {
-            let Some(work) = scratch.works.pop_front() else { break };
-            let appends = scratch.group.appends.len();
-            let prepared = Prepared::new(work, now, &mut scratch.group, &self.counters);
-            let new = scratch.group.appends[appends..].iter().flat_map(|append| &append.events);
-            bytes += new.clone().map(|event| event.approximate_size()).sum::<usize>();
-            items += new.count().max(1);
-            scratch.prepared.push(prepared);
-        }
-        match self.commit(&scratch.group) {
-            Ok(()) => self.publish(scratch),
+        let committed = match batch.group.is_empty() {
+            true => Ok(()),
+            false => self.store.commit(&batch.group).now_or_never().unwrap_or_else(|| {
+                Err(StoreError::failed("a store that says it commits inline was not ready"))
+            }),
+        };
+        match committed {
+            Ok(()) => self.publish(batch, publishing),
             Err(error) => {
-                tracing::error!(%error, "the store failed; the engine stops");
-                let fault = Fault::internal(error.to_string());
-                scratch.prepared.drain(..).for_each(|prepared| prepared.effect.fail(&fault));
-                scratch.group = Group::default();
-                self.fail("the store failed");
+                self.poison(&error);
+                batch.fail(&Fault::internal(error));
+                self.fail();
             }
         }
         true
     }
 
-    fn commit(&self, group: &Group) -> Result<(), StoreError> {
-        if group.is_empty() {
-            return Ok(());
+    /// Takes what is queued, up to one group, and makes events of it. Returns false if nothing was there.
+    /// What was taken and did not fit stays in `works`.
+    pub(super) fn gather(&self, works: &mut VecDeque<Work>, batch: &mut Batch) -> bool {
+        if works.is_empty() {
+            let mut queue = self.queue();
+            let count = queue.works.len().min(self.limits.group_items.max(1));
+            works.extend(queue.works.drain(..count));
         }
-        let committed = self.store.commit(group);
-        self.wait(committed)?;
-        counters::add(&self.counters.commits, 1);
-        counters::add(&self.counters.events, group.appends.iter().map(|append| append.events.len()).sum());
-        Ok(())
+        if works.is_empty() {
+            return false;
+        }
+        let now = self.clock.now();
+        let (mut items, mut bytes) = (0, 0);
+        while items < self.limits.group_items.max(1) && bytes < self.limits.group_bytes.max(1) {
+            let Some(work) = works.pop_front() else { break };
+            let appends = batch.group.appends.len();
+            let prepared = Prepared::new(work, now, &mut batch.group, &self.counters);
+            let new = batch.group.appends[appends..].iter().flat_map(|append| &append.events);
+            bytes += new.clone().map(|event| event.approximate_size()).sum::<usize>();
+            items += new.count().max(1);
+            batch.prepared.push(prepared);
+        }
+        true
     }
 
-    fn wait(&self, storing: impl Future<Output = Result<(), StoreError>>) -> Result<(), StoreError> {
-        if self.inline {
-            let ready = storing.now_or_never();
-            return ready.unwrap_or_else(|| {
-                Err(StoreError::failed("a store that says it commits inline was not ready"))
-            });
+    /// Makes a committed group visible and does what follows from it. Leaves the batch empty.
+    pub(super) fn publish(&self, batch: &mut Batch, publishing: &mut Publishing) {
+        let Batch { group, prepared } = batch;
+        let Publishing { checkpoints, woken } = publishing;
+        if !group.is_empty() {
+            let events = group.appends.iter().map(|append| append.events.len()).sum();
+            counters::add(&self.counters.commits, 1);
+            counters::add(&self.counters.events, events);
         }
-        self.runtime.block_on(storing)
-    }
-
-    /// Makes a committed group visible and does what follows from it.
-    fn publish(&self, scratch: &mut Scratch) {
-        let Scratch { group, prepared, checkpoints, woken, .. } = scratch;
         for prepared in prepared.iter_mut() {
             let (Some(task), Some(at)) = (&prepared.task, prepared.append) else { continue };
             let mut log = task.lock();
+            // Groups are published in order, so this is what the task was before these events, however many
+            // groups were on their way when they were prepared.
             prepared.before = prepared.wants_before.then(|| log.visible().cloned()).flatten();
             let settled = log.publish(&group.appends[at].events, &self.limits, woken);
             if settled && let Some(task) = log.visible() {
@@ -278,15 +298,21 @@ impl Writer {
         group.clear();
     }
 
+    /// From now on everybody who looks sees that the store has failed.
+    pub(super) fn poison(&self, error: &StoreError) {
+        tracing::error!(%error, "the store failed; the engine stops");
+        self.failed.store(true, Ordering::Release);
+    }
+
     /// Nothing is written any more. Whoever waits for something learns it.
-    fn fail(&self, why: &'static str) {
+    pub(super) fn fail(&self) {
         self.failed.store(true, Ordering::Release);
         let left = {
             let mut queue = self.queue();
             queue.closed = true;
             std::mem::take(&mut queue.works)
         };
-        let fault = Fault::internal(why);
+        let fault = store_failed();
         left.into_iter().for_each(|work| Effect::of_unstarted(work).fail(&fault));
         let mut woken = Vec::new();
         for task in self.registry.all() {
@@ -297,6 +323,32 @@ impl Writer {
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What is said to those who come after the failure.
+pub(super) fn store_failed() -> Fault {
+    Fault::internal("the store has failed")
+}
+
+impl Batch {
+    /// The events did not get into the store; whoever waits for them learns it.
+    pub(super) fn fail(&mut self, fault: &Fault) {
+        self.prepared.drain(..).for_each(|prepared| prepared.effect.fail(fault));
+        self.group.clear();
+    }
+}
+
+/// The thread that drains has ended. Nobody may wait for it any more, even if it panicked.
+struct EndOnDrop(Arc<Writer>);
+
+impl Drop for EndOnDrop {
+    fn drop(&mut self) {
+        if !self.0.is_over() {
+            tracing::error!("the writer's thread panicked; the engine stops");
+            self.0.fail();
+        }
+        self.0.ended.store(true, Ordering::Release);
     }
 }
 

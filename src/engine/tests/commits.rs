@@ -6,25 +6,29 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::future::BoxFuture;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use super::world::*;
-use crate::agent::{UpdateError, Updates};
+use crate::agent::{Turn, UpdateError, Updates};
 use crate::engine::{FeedKind, Start};
 use crate::fault::FaultKind;
 use crate::limits::{EngineLimits, Retention};
-use crate::model::{Event, Id, Message, TaskPushNotificationConfig, TaskState, Timestamp};
+use crate::model::{Event, Id, ListTasksRequest, Message, TaskPushNotificationConfig, TaskState, Timestamp};
 use crate::store::{
     Checkpoint, Expired, Group, ListFilter, MemoryStore, Page, PageRequest, ReadLimit, Remembered, SendKey,
     Store, StoreError, Stored, TaskRow,
 };
 
-/// A memory store whose commits each wait for a permit, as if for an fsync, and may fail.
+/// A memory store whose commits each wait for a permit, as if for an fsync, and may fail. As a store must, it
+/// commits in the order of the calls, whether anybody waits or not, and after a failure nothing more.
 struct Gated {
     memory: Arc<MemoryStore>,
     gate: Arc<Semaphore>,
     inline: bool,
     fails: Arc<AtomicBool>,
+    waiting: mpsc::UnboundedSender<(Group, oneshot::Sender<Result<(), StoreError>>)>,
+    /// How many groups it was given.
+    given: watch::Sender<usize>,
 }
 
 impl Gated {
@@ -34,11 +38,33 @@ impl Gated {
 
     fn of(permits: usize, inline: bool) -> Self {
         let memory = Arc::new(MemoryStore::new(&EngineLimits::default()));
-        Self { memory, gate: Arc::new(Semaphore::new(permits)), inline, fails: Arc::default() }
+        let (gate, fails) = (Arc::new(Semaphore::new(permits)), Arc::<AtomicBool>::default());
+        let (waiting, mut groups) =
+            mpsc::unbounded_channel::<(Group, oneshot::Sender<Result<(), StoreError>>)>();
+        let disk = (Arc::clone(&memory), Arc::clone(&gate), Arc::clone(&fails));
+        tokio::spawn(async move {
+            let (memory, gate, fails) = disk;
+            let mut has_failed = false;
+            while let Some((group, committed)) = groups.recv().await {
+                gate.acquire().await.unwrap().forget();
+                has_failed |= fails.load(Ordering::SeqCst);
+                let result = match has_failed {
+                    true => Err(StoreError::failed("no space left on device")),
+                    false => memory.commit(&group).await,
+                };
+                let _ = committed.send(result);
+            }
+        });
+        Self { memory, gate, inline, fails, waiting, given: watch::Sender::new(0) }
     }
 
     fn open() -> Arc<Self> {
         Self::new(Semaphore::MAX_PERMITS)
+    }
+
+    /// Waits until it was given so many groups in all.
+    async fn given(&self, count: usize) {
+        self.given.subscribe().wait_for(|given| *given >= count).await.unwrap();
     }
 }
 
@@ -57,17 +83,10 @@ impl Store for Gated {
     }
 
     fn commit(&self, group: &Group) -> BoxFuture<'static, Result<(), StoreError>> {
-        let (memory, gate, fails) = (self.memory.clone(), self.gate.clone(), self.fails.clone());
-        let group = group.clone();
-        Box::pin(async move {
-            if let Ok(permit) = gate.acquire().await {
-                permit.forget();
-            }
-            if fails.load(Ordering::SeqCst) {
-                return Err(StoreError::failed("no space left on device"));
-            }
-            memory.commit(&group).await
-        })
+        let (sender, committed) = oneshot::channel();
+        self.waiting.send((group.clone(), sender)).unwrap();
+        self.given.send_modify(|given| *given += 1);
+        Box::pin(async { committed.await.unwrap_or_else(|_| Err(StoreError::failed("the disk is gone"))) })
     }
 
     fn checkpoint(&self, checkpoints: &[Checkpoint]) {
@@ -152,7 +171,7 @@ async fn nothing_is_visible_before_it_is_committed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_store_that_fails_stops_the_engine_and_everybody_learns_it() {
     let store = Gated::open();
-    let script = Script::new(|turn: crate::agent::Turn, updates: Updates| async move {
+    let script = Script::new(|turn: Turn, updates: Updates| async move {
         updates.working().await?;
         updates.flush().await?;
         turn.cancellation.cancelled().await;
@@ -180,6 +199,127 @@ async fn a_store_that_fails_stops_the_engine_and_everybody_learns_it() {
     assert!(world.engine.has_failed());
     assert!(world.send(Message::user("more")).await.is_err());
     assert_eq!(world.get(&ticket).await.state(), TaskState::Working);
+}
+
+fn gated_world(store: &Arc<Gated>, script: Script) -> World {
+    world_over(Arc::clone(store) as Arc<dyn Store>, script, EngineLimits::default())
+}
+
+async fn listed(world: &World) -> usize {
+    world.engine.list(&world.scope, &ListTasksRequest::default()).await.unwrap().tasks.len()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_is_given_to_the_store_while_an_earlier_one_is_not_durable() {
+    let store = Gated::new(0);
+    let world = gated_world(&store, endless());
+    let mut sends = Vec::new();
+    for count in 1..=3 {
+        let world = world.clone();
+        sends.push(tokio::spawn(async move { world.open("go").await }));
+        store.given(count).await;
+    }
+    assert_eq!(listed(&world).await, 0);
+    for (durable, send) in (1..).zip(sends) {
+        store.gate.add_permits(1);
+        let ticket = send.await.unwrap();
+        // The turns that begin bring groups of their own, which come after all three.
+        assert_eq!(world.get(&ticket).await.state(), TaskState::Submitted);
+        assert_eq!(listed(&world).await, durable);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn groups_on_their_way_are_bounded_and_the_rest_gathers() {
+    let store = Gated::new(0);
+    let world = gated_world(&store, done());
+    let mut sends = Vec::new();
+    for count in 1..=100 {
+        let world = world.clone();
+        sends.push(tokio::spawn(async move { world.open("go").await }));
+        store.given(count.min(4)).await;
+    }
+    while world.engine.counts().open_sends < 100 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(*store.given.borrow(), 4);
+    store.gate.add_permits(Semaphore::MAX_PERMITS / 2);
+    for send in sends {
+        assert_eq!(seqs(&world.all_events(&send.await.unwrap()).await), [1, 2]);
+    }
+    let counts = world.at_rest().await;
+    assert!((counts.events, counts.commits < 100) == (200, true), "{counts:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_overtakes_the_group_that_it_follows_from() {
+    let store = Gated::new(2);
+    let world = gated_world(&store, endless());
+    let ticket = world.open("go").await;
+    let mut feed = world.feed(&ticket, Start::After(1), FeedKind::Subscription).await;
+    assert_eq!(feed.next().await.unwrap().unwrap().state(), Some(TaskState::Working));
+    let (canceling, id) = (world.clone(), ticket.task_id.clone());
+    let cancel = tokio::spawn(async move { canceling.engine.cancel(&canceling.scope, &id).await });
+    store.given(3).await;
+    // It is refused because of the cancel, which nobody may know of yet.
+    let sending = world.clone();
+    let refused = tokio::spawn(async move { sending.send(in_task("more", &ticket)).await });
+    let early = tokio::time::timeout(Duration::from_millis(50), feed.ready()).await;
+    assert!(early.is_err() && !cancel.is_finished() && !refused.is_finished());
+    store.gate.add_permits(1);
+    assert_eq!(refused.await.unwrap().unwrap_err().kind(), FaultKind::UnsupportedOperation);
+    assert_eq!(cancel.await.unwrap().unwrap().state(), TaskState::Canceled);
+    assert_eq!(seqs(&rest(feed).await), [3]);
+    world.at_rest().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_turn_sees_the_task_as_it_was_before_the_message_that_began_it() {
+    let store = Gated::new(2);
+    let world = gated_world(
+        &store,
+        Script::new(|turn: Turn, updates: Updates| async move {
+            let Some(task) = &turn.task else { return Ok(updates.require_input("which?").await?) };
+            updates.text("before", format!("{} {}", task.state(), task.history.len())).await?;
+            Ok(updates.complete().await?)
+        }),
+    );
+    let ticket = world.open("go").await;
+    world.settled(&ticket).await;
+    let (sending, message) = (world.clone(), in_task("that", &ticket));
+    let second = tokio::spawn(async move { sending.send(message).await.unwrap().task() });
+    store.given(3).await;
+    // Another group comes behind it before it is durable.
+    let other = world.clone();
+    let other = tokio::spawn(async move { other.open("go").await });
+    store.given(4).await;
+    store.gate.add_permits(Semaphore::MAX_PERMITS / 2);
+    let task = world.settled(&second.await.unwrap()).await;
+    assert_eq!(task.artifact("before").unwrap().text_content(), "input-required 1");
+    other.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_that_fails_takes_the_later_ones_with_it() {
+    let store = Gated::new(0);
+    let world = gated_world(&store, endless());
+    let mut sends = Vec::new();
+    // Four are on their way to the store, the others wait behind them.
+    for count in 1..=6 {
+        let world = world.clone();
+        sends.push(tokio::spawn(async move { world.send(Message::user("go")).await }));
+        store.given(count.min(4)).await;
+    }
+    store.fails.store(true, Ordering::SeqCst);
+    store.gate.add_permits(1);
+    for send in sends {
+        assert_eq!(send.await.unwrap().unwrap_err().kind(), FaultKind::Internal);
+        assert!(world.engine.has_failed());
+    }
+    assert_eq!(listed(&world).await, 0);
+    let counts = world.at_rest().await;
+    assert_eq!((counts.events, counts.commits), (0, 0));
+    world.engine.stop(Duration::ZERO).await;
 }
 
 #[tokio::test(start_paused = true)]

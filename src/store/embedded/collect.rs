@@ -1,0 +1,158 @@
+//! Makes room: copies what is still needed of the log's oldest segment to its end, and removes the segment.
+//!
+//! Only ever the oldest, so that a record which takes something away (a cut, a deletion) goes only when nothing
+//! is left that it speaks of. It is done when less than half of what is in the finished segments is needed, so
+//! that no more is copied than is gained.
+
+use std::collections::HashMap;
+use std::thread;
+use std::time::Duration;
+
+use super::frame::FRAME_HEAD;
+use super::home::OpenError;
+use super::log::frame_entries;
+use super::open::changes;
+use super::scan::{damage, frames};
+use super::{Change, Inner};
+use crate::store::StoreError;
+
+/// An entry of the segment, with what it says.
+type Found = (Vec<u8>, Change);
+
+impl Inner {
+    /// Collects the oldest segment if that is worth it; returns whether it did.
+    pub(super) fn collect_oldest(&self) -> Result<bool, StoreError> {
+        let mut sizes = self.log.sizes();
+        // The last one grows.
+        sizes.pop_last();
+        let Some((&oldest, &size)) = sizes.first_key_value() else { return Ok(false) };
+        // What a restart would read must stay until the catalog has written down what is in it.
+        if self.catalog.written().segment <= oldest {
+            return Ok(false);
+        }
+        let live = self.catalog.live_bytes();
+        let needed: u64 = sizes.keys().filter_map(|segment| live.get(segment)).sum();
+        let nothing_needed = live.get(&oldest).is_none_or(|bytes| *bytes == 0);
+        if !nothing_needed && needed.saturating_mul(2) > sizes.values().sum() {
+            return Ok(false);
+        }
+        self.copy_needed(oldest, size)?;
+        self.log.remove(oldest).map_err(StoreError::failed)?;
+        self.catalog.forget_segment(oldest);
+        Ok(true)
+    }
+
+    fn copy_needed(&self, segment: u32, size: u64) -> Result<(), StoreError> {
+        let log = self.log.dir();
+        let (mut batch, mut bytes): (Vec<Found>, usize) = (Vec::new(), 0);
+        let end = frames(log, segment, |frame, point| {
+            let (mut rest, base) = (frame.entries, point.offset + FRAME_HEAD as u32);
+            let unreadable =
+                |why: super::record::BadRecord| damage(log, segment, u64::from(base), &why.to_string());
+            for change in changes(&frame, point).map_err(unreadable)? {
+                let (_, length) = super::record::first_entry(rest).map_err(unreadable)?;
+                let (entry, after) = rest.split_at(length);
+                rest = after;
+                bytes += length;
+                batch.push((entry.to_vec(), change));
+            }
+            if bytes >= COPIED_AT_ONCE {
+                self.copy(&std::mem::take(&mut batch))?;
+                bytes = 0;
+            }
+            Ok::<_, Stop>(())
+        });
+        let end = end.map_err(Stop::into_error)?;
+        if u64::from(end.offset) != size {
+            let damage = damage(log, segment, u64::from(end.offset), "what was durable cannot be read");
+            return Err(StoreError::failed(damage));
+        }
+        self.copy(&batch).map_err(Stop::into_error)
+    }
+
+    /// Appends what is needed of a batch, and waits until it is durable and in the catalog.
+    fn copy(&self, batch: &[Found]) -> Result<(), Stop> {
+        let answered = loop {
+            let Some(disturbed) = self.undisturbed()? else {
+                thread::sleep(DISTURBED);
+                continue;
+            };
+            let mut copies = frame_entries();
+            for (entry, change) in batch {
+                if self.is_needed(change)? {
+                    copies.push_copy(entry, change.clone());
+                }
+            }
+            if copies.changes.is_empty() {
+                return Ok(());
+            }
+            let mut staging = self.staging();
+            // Otherwise something was taken away meanwhile that would come back with its copy.
+            if staging.disturbed == disturbed {
+                break self.enqueue(&mut staging, copies, HashMap::new())?;
+            }
+        };
+        answered.blocking_recv().unwrap_or_else(|_| Err(StoreError::failed("the log's thread has gone")))?;
+        Ok(self.absorb()?)
+    }
+
+    /// Which group was the last to take something away, if all those are in the catalog.
+    fn undisturbed(&self) -> Result<Option<u64>, StoreError> {
+        self.absorb()?;
+        let staging = self.staging();
+        let first_open = staging.groups.front().map_or(u64::MAX, |(ticket, _)| *ticket);
+        Ok((staging.disturbed <= first_open).then_some(staging.disturbed))
+    }
+
+    /// Whether anybody could still ask for what an entry says.
+    fn is_needed(&self, change: &Change) -> Result<bool, StoreError> {
+        Ok(match change {
+            Change::Appended { row, first, at } => self.catalog.is_chunk_at(&row.id, *first, *at)?,
+            Change::Checkpointed { task, at, .. } => self.catalog.is_checkpoint_at(task, *at)?,
+            Change::Remembered(answer) => {
+                let present = self.catalog.remembered(&answer.key, self.clock.now())?;
+                present.is_some_and(|present| present.expires == answer.expires)
+            }
+            Change::Pushed(change) => {
+                let present = self.catalog.push_configs(&change.task)?;
+                change.config.as_ref().is_some_and(|config| present.contains(config))
+            }
+            Change::Cut { task, oldest } => {
+                self.catalog.located(task)?.is_some_and(|located| located.oldest == *oldest)
+            }
+            Change::Deleted(_) => false,
+        })
+    }
+}
+
+/// Why copying has stopped.
+enum Stop {
+    Damage(OpenError),
+    Store(StoreError),
+}
+
+impl Stop {
+    fn into_error(self) -> StoreError {
+        match self {
+            Self::Damage(error) => StoreError::failed(error),
+            Self::Store(error) => error,
+        }
+    }
+}
+
+impl From<OpenError> for Stop {
+    fn from(error: OpenError) -> Self {
+        Self::Damage(error)
+    }
+}
+
+impl From<StoreError> for Stop {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// Bytes of entries that are looked at together.
+const COPIED_AT_ONCE: usize = 256 << 10;
+/// How long to wait while something is being taken away.
+const DISTURBED: Duration = Duration::from_millis(1);
