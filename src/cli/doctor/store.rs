@@ -1,5 +1,6 @@
 //! What is in a store's directory.
 
+use std::io::ErrorKind;
 use std::path::Path;
 
 use serde::Serialize;
@@ -30,15 +31,18 @@ struct Contents {
     frames: u64,
     bytes: u64,
     torn_bytes: u64,
-    tasks: Option<u64>,
+    catalog_bytes: u64,
 }
 
 /// Reads everything and checks every checksum; changes nothing.
 pub(super) fn look(dir: &Path) -> StoreReport {
     let mut report =
         StoreReport { directory: dir.display().to_string(), state: "absent", contents: None, problem: None };
-    // Where nothing can be said about it, what opens it says more.
-    if !dir.try_exists().unwrap_or(true) {
+    let is_unused = match dir.read_dir() {
+        Ok(mut entries) => entries.next().is_none(),
+        Err(error) => error.kind() == ErrorKind::NotFound,
+    };
+    if is_unused {
         return report;
     }
     match embedded::inspect(dir) {
@@ -57,7 +61,7 @@ impl From<&Inspection> for Contents {
             frames: found.frames,
             bytes: found.bytes,
             torn_bytes: found.torn_bytes,
-            tasks: found.tasks,
+            catalog_bytes: found.catalog_bytes,
         }
     }
 }
@@ -76,9 +80,7 @@ impl StoreReport {
         field(text, "In use", if found.in_use { "yes, by a running server" } else { "no" });
         let log = format!("{} in {} segments, {} frames", size(found.bytes), found.segments, found.frames);
         field(text, "Log", &log);
-        if let Some(tasks) = found.tasks {
-            field(text, "Tasks", &tasks.to_string());
-        }
+        field(text, "Catalog", &format!("{}, made from the log", size(found.catalog_bytes)));
         let torn = match (found.torn_bytes, found.in_use) {
             (0, _) => "none".to_owned(),
             (bytes, true) => format!("{}; perhaps only what is being written", size(bytes)),
