@@ -118,9 +118,10 @@ impl Config {
         if let Some(file) = file {
             figment = figment.merge(Toml::file_exact(file));
         }
-        // The development key is not a setting: it is read where it is used, and shown nowhere.
+        // The development key is not a setting: it is read where it is used, and shown nowhere. What is logged
+        // is decided before there are settings.
         let environment = Env::prefixed(ENVIRONMENT)
-            .ignore(&["dev_key", "state_dir"])
+            .ignore(&["dev_key", "state_dir", "log"])
             .map(|key| key.as_str().replace('_', "-").into());
         figment.merge(environment).extract().map_err(Box::new)
     }

@@ -42,5 +42,6 @@ mod sharing;
 mod sizes;
 mod streaming;
 mod streams;
+mod upkeep;
 mod wire;
 mod world;
