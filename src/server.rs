@@ -19,7 +19,8 @@ use crate::bindings::capnp;
 use crate::capability::Context;
 use crate::clock::Clock;
 use crate::config::{Config, StoreChoice};
-use crate::engine::Engine;
+use crate::engine::{Engine, Recovered};
+use crate::fault::Fault;
 use crate::limits::Limits;
 use crate::model::{AgentCard, HttpAuthSecurityScheme, SecurityRequirement, SecurityScheme, StringList};
 use crate::net::{self, ConnectionInfo, Document, Listening, NetConfig, NetCounters, Routes, WorkerRoutes};
@@ -40,6 +41,7 @@ pub struct Server {
     listening: Listening,
     service: Arc<AgentService>,
     recovery: Option<Recovery>,
+    recovered: Recovered,
 }
 
 /// What a server is made of.
@@ -82,6 +84,17 @@ impl Server {
         &self.service
     }
 
+    /// What became at start of the tasks that the server before this one had been working on.
+    pub fn recovered(&self) -> Recovered {
+        self.recovered
+    }
+
+    /// Resolves when the store has failed. Nothing more can be written then: the process should end with an error,
+    /// and a new one recover.
+    pub fn failed(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.service.engine().failed()
+    }
+
     /// What the listener has counted.
     pub fn net_counters(&self) -> &Arc<NetCounters> {
         self.listening.counters()
@@ -92,8 +105,8 @@ impl Server {
         self.recovery.as_ref()
     }
 
-    /// Stops accepting, gives what runs the drain timeout, and ends. Streams end with `detached`; the store is
-    /// closed, so that another server may open its directory.
+    /// Stops accepting, gives what runs the drain timeout, and ends. Streams end with `detached`. What has not ended
+    /// by then is recovered by the next server on the same store, which is closed and free for it when this is done.
     pub async fn stop(self) {
         let Self { listening, service, .. } = self;
         listening.stop().await;
@@ -194,7 +207,7 @@ impl Builder {
         self
     }
 
-    /// Starts listening.
+    /// Recovers what the server before this one was working on, then starts listening.
     ///
     /// # Errors
     /// A setting that makes no sense, an address that cannot be listened on, or a store that cannot be opened:
@@ -232,6 +245,7 @@ impl Builder {
         let engine = Engine::builder(store).limits(limits.engine.clone()).clock(clock.clone());
         let engine = agents.iter().fold(engine, |engine, (name, agent)| engine.agent(name, agent));
         let engine = engine.start().map_err(StartError::Engine)?;
+        let recovered = engine.recover().await.map_err(StartError::Recovery)?;
         let started = clock.now();
         let service = AgentService::new(engine, agents, authority, Arc::new(authenticator), clock);
 
@@ -258,7 +272,7 @@ impl Builder {
         let card = service.agents().default_card().ok_or_else(|| StartError::Agent(String::new()))?;
         let bytes = serde_json::to_vec(&card).expect("a card is texts, lists and maps of texts");
         let _ = routes.card.set(Arc::new(Document::new("application/json", bytes, started)));
-        Ok(Server { listening, service, recovery })
+        Ok(Server { listening, service, recovery, recovered })
     }
 }
 
@@ -363,6 +377,8 @@ pub enum StartError {
     Store(OpenError),
     /// The engine did not start.
     Engine(io::Error),
+    /// What is in the store cannot be read.
+    Recovery(Fault),
 }
 
 impl fmt::Display for StartError {
@@ -381,6 +397,10 @@ impl fmt::Display for StartError {
             ),
             Self::Store(error) => write!(f, "the store cannot be opened: {error}"),
             Self::Engine(error) => write!(f, "the engine did not start: {error}"),
+            Self::Recovery(fault) => {
+                write!(f, "the tasks of the server before this one cannot be recovered: {fault}")?;
+                std::error::Error::source(fault).map_or(Ok(()), |cause| write!(f, ": {cause}"))
+            }
         }
     }
 }

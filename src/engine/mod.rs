@@ -13,6 +13,7 @@ mod list;
 pub mod machine;
 mod pipeline;
 mod prepare;
+mod recover;
 mod runner;
 mod send;
 mod task;
@@ -47,6 +48,7 @@ use crate::store::{ReadLimit, Store, StoreError, Stored};
 pub use self::counters::Counts;
 pub use self::feed::{Feed, FeedKind, Start};
 pub use self::fold::trimmed;
+pub use self::recover::Recovered;
 pub use self::send::{Sent, Submission, TaskTicket};
 
 /// Whose tasks: no operation reaches beyond it.
@@ -298,12 +300,21 @@ impl Engine {
         self.writer.has_failed()
     }
 
+    /// Resolves when the store has failed: see [`has_failed`](Self::has_failed). Not tied to the engine's life.
+    pub fn failed(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.writer.failure()
+    }
+
     /// What the store promises, for the operator.
     pub fn describe_store(&self) -> String {
         self.store.describe()
     }
 
-    /// Refuses new sends, gives running turns that long to end, cancels those that have not, and closes the log.
+    /// Refuses new sends, gives running turns that long to end, cuts short those that have not, writes down what is
+    /// queued, and closes the store.
+    ///
+    /// A turn that is cut short sees its cancellation, but nothing that its agent says from then on counts: the task
+    /// stays as it is in the log, and [`recover`](Self::recover) sees to it at the next start.
     pub async fn stop(&self, grace: Duration) {
         self.stopping.store(true, Ordering::Release);
         let ended = async {
@@ -313,14 +324,15 @@ impl Engine {
         };
         if tokio::time::timeout(grace, ended).await.is_err() {
             for task in self.registry.all() {
-                if let Some(turn) = &task.lock().turn {
-                    turn.cancellation.cancel();
-                }
+                self.writer.submit(Work::CutShort { task });
             }
         }
         self.writer.close();
         while !self.writer.has_ended() {
             tokio::time::sleep(STOP_POLL).await;
+        }
+        if let Err(error) = self.store.close().await {
+            tracing::error!(%error, "the store was not closed in good order; what was answered is safe");
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod commits;
 mod feeds;
+mod recover;
 mod sends;
 mod turns;
 mod world;
