@@ -1,7 +1,7 @@
 //! A store in memory: fast, bounded, and gone with the process.
 
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -17,8 +17,8 @@ use crate::limits::{EngineLimits, Retention};
 use crate::model::{Event, Id, TaskPushNotificationConfig, TaskState, Timestamp};
 
 /// Keeps tasks in memory. Finished tasks beyond `memory_finished_tasks` are forgotten, those that finished
-/// first going first; so are remembered answers beyond the same number. When as many tasks are unfinished,
-/// there is no room for more.
+/// first going first; so are remembered answers beyond the same number, those that expire first going first.
+/// When as many tasks are unfinished, there is no room for more.
 #[derive(Debug)]
 pub struct MemoryStore {
     inner: Mutex<Inner>,
@@ -34,7 +34,8 @@ struct Inner {
     /// By the time they finished.
     finished: BTreeSet<(Timestamp, Id)>,
     remembered: HashMap<SendKey, Remembered>,
-    expiries: VecDeque<(Timestamp, SendKey)>,
+    /// What is in `remembered`, by the time that it is forgotten.
+    expiries: BTreeSet<(Timestamp, [u8; 16])>,
 }
 
 /// Agent and owner: no list reaches beyond it.
@@ -62,7 +63,7 @@ impl MemoryStore {
                 contexts: HashMap::new(),
                 finished: BTreeSet::new(),
                 remembered: HashMap::new(),
-                expiries: VecDeque::new(),
+                expiries: BTreeSet::new(),
             }),
         }
     }
@@ -135,7 +136,8 @@ impl Store for MemoryStore {
         let Some(index) = index else { return Ok(Page { rows: Vec::new(), next: None, total: 0 }) };
         let wanted = page.size.max(1);
         // One more than wanted tells whether there is a next page.
-        let places = index.page(filter.state, filter.status_since, page.after.as_ref(), wanted + 1);
+        let one_more = wanted.saturating_add(1);
+        let places = index.page(filter.state, filter.status_since, page.after.as_ref(), one_more);
         let more = places.len() > wanted;
         let ids = places.iter().take(wanted).filter_map(Place::id);
         let rows: Vec<_> = ids.filter_map(|id| inner.tasks.get(id)).map(|kept| kept.row.clone()).collect();
@@ -172,6 +174,15 @@ impl Store for MemoryStore {
     }
 }
 
+impl Kept {
+    /// Takes a checkpoint unless there is a newer one.
+    fn renew(&mut self, checkpoint: &Checkpoint) {
+        if self.checkpoint.as_ref().is_none_or(|present| present.seq <= checkpoint.seq) {
+            self.checkpoint = Some(checkpoint.clone());
+        }
+    }
+}
+
 impl Inner {
     fn commit(&mut self, group: &Group) -> Result<(), StoreError> {
         self.check(&group.appends)?;
@@ -179,15 +190,16 @@ impl Inner {
         group.remembered.iter().for_each(|answer| self.remember(answer));
         group.push.iter().for_each(|change| self.push(change));
         group.cuts.iter().for_each(|cut| self.cut(cut));
-        for task in &group.deletions {
-            self.forget(task);
-        }
+        group.deletions.iter().for_each(|task| self.forget(task));
+        self.evict();
         Ok(())
     }
 
     fn checkpoint(&mut self, checkpoint: &Checkpoint) {
-        if let Some(kept) = self.tasks.get_mut(&checkpoint.task.id) {
-            kept.checkpoint = Some(checkpoint.clone());
+        let Some(kept) = self.tasks.get_mut(&checkpoint.task.id) else { return };
+        // One that reaches further than the log is of an earlier task with this id.
+        if checkpoint.seq <= kept.row.last_seq {
+            kept.renew(checkpoint);
         }
     }
 
@@ -205,9 +217,7 @@ impl Inner {
         let gone = usize::try_from(oldest.saturating_sub(kept.oldest)).unwrap_or(usize::MAX);
         kept.events.drain(..gone.min(kept.events.len()));
         kept.oldest = kept.oldest.max(oldest);
-        if kept.checkpoint.as_ref().is_none_or(|present| present.seq < cut.checkpoint.seq) {
-            kept.checkpoint = Some(cut.checkpoint.clone());
-        }
+        kept.renew(&cut.checkpoint);
     }
 
     /// Walks over the finished tasks, of which there are no more than the store's bound.
@@ -268,29 +278,35 @@ impl Inner {
         };
         let place = |row: &TaskRow| (row.state, row.status_timestamp);
         if before.as_ref().is_none_or(|before| place(before) != place(row)) {
-            self.index(before.as_ref(), Some(row));
+            self.settle(before.as_ref(), Some(row));
         }
-        let was_unfinished = before.as_ref().is_some_and(|before| !before.state.is_terminal());
-        let is_unfinished = !row.state.is_terminal();
-        self.unfinished = self.unfinished + usize::from(is_unfinished) - usize::from(was_unfinished);
-        if !is_unfinished && (before.is_none() || was_unfinished) {
-            self.finished.insert((row.status_timestamp, row.id.clone()));
-            self.evict();
+    }
+
+    /// Counts a task, and moves it in every index, from where it was to where it is.
+    fn settle(&mut self, before: Option<&TaskRow>, after: Option<&TaskRow>) {
+        if let Some(row) = before {
+            self.unfinished -= usize::from(!row.state.is_terminal());
+            self.finished.remove(&(row.status_timestamp, row.id.clone()));
         }
+        if let Some(row) = after {
+            self.unfinished += usize::from(!row.state.is_terminal());
+            if row.state.is_terminal() {
+                self.finished.insert((row.status_timestamp, row.id.clone()));
+            }
+        }
+        self.index(before, after);
     }
 
     fn evict(&mut self) {
         while self.finished.len() > self.keep {
-            let Some((_, oldest)) = self.finished.pop_first() else { break };
+            let Some((_, oldest)) = self.finished.first().cloned() else { break };
             self.forget(&oldest);
         }
     }
 
     fn forget(&mut self, task: &Id) {
         let Some(kept) = self.tasks.remove(task) else { return };
-        self.unfinished -= usize::from(!kept.row.state.is_terminal());
-        self.finished.remove(&(kept.row.status_timestamp, kept.row.id.clone()));
-        self.index(Some(&kept.row), None);
+        self.settle(Some(&kept.row), None);
     }
 
     /// Moves a task in both indexes from where it was to where it is.
@@ -304,14 +320,13 @@ impl Inner {
     }
 
     fn remember(&mut self, answer: &Remembered) {
-        self.expiries.push_back((answer.expires, answer.key));
-        self.remembered.insert(answer.key, answer.clone());
+        if let Some(before) = self.remembered.insert(answer.key, answer.clone()) {
+            self.expiries.remove(&(before.expires, before.key.0));
+        }
+        self.expiries.insert((answer.expires, answer.key.0));
         while self.expiries.len() > self.keep.max(1) {
-            let Some((expires, key)) = self.expiries.pop_front() else { break };
-            // The key may have been used anew after it expired.
-            if self.remembered.get(&key).is_some_and(|answer| answer.expires == expires) {
-                self.remembered.remove(&key);
-            }
+            let Some((_, key)) = self.expiries.pop_first() else { break };
+            self.remembered.remove(&SendKey(key));
         }
     }
 }
@@ -345,12 +360,21 @@ fn relocate<K: Eq + Hash>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::conformance;
+    use crate::store::conformance::{self, Bench};
 
-    #[tokio::test]
-    async fn the_memory_store_conforms() {
-        conformance::run(|| Arc::new(MemoryStore::new(&EngineLimits::default()))).await;
+    struct InMemory(Arc<MemoryStore>);
+
+    impl Bench for InMemory {
+        fn store(&self) -> Arc<dyn Store> {
+            Arc::clone(&self.0) as Arc<dyn Store>
+        }
     }
+
+    async fn fresh() -> impl Bench {
+        InMemory(Arc::new(MemoryStore::new(&EngineLimits::default())))
+    }
+
+    conformance::suite!(fresh: plain);
 
     #[tokio::test]
     async fn the_oldest_finished_tasks_go_first() {
