@@ -9,7 +9,7 @@ use crate::engine::{FeedKind, Retired, Start, TaskTicket};
 use crate::fault::{Fault, FaultKind};
 use crate::limits::{EngineLimits, Keep, Retention};
 use crate::model::{Id, ListTasksRequest, Message, TaskState, Timestamp};
-use crate::store::MemoryStore;
+use crate::store::{MemoryStore, Store as _, Stored};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
@@ -70,7 +70,7 @@ async fn a_finished_task_goes_when_its_time_is_over_and_an_unfinished_one_stays(
     clock.set(after(HOUR));
     assert_eq!(world.engine.retire_now().await.unwrap(), Retired { deleted: 1, cut: 0 });
     assert_eq!(faults(&world, &ticket).await, vec![Fault::task_not_found(); 6]);
-    assert_eq!(listed(&world).await, [open.task_id.clone()]);
+    assert_eq!(listed(&world).await, std::slice::from_ref(&open.task_id));
     assert_eq!(world.get(&open).await.state(), TaskState::InputRequired);
 }
 
@@ -123,6 +123,22 @@ async fn a_task_whose_events_were_cut_is_whole_and_says_what_is_left() {
     let mut feed = world.feed(&ticket, Start::After(20), FeedKind::Subscription).await;
     let fault = feed.next().await.unwrap_err();
     assert_eq!((fault.kind(), fault.metadata()["oldest"].as_str()), (FaultKind::Gap, "22"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_whose_events_are_cut_while_it_is_loaded_is_whole() {
+    let limits = keeping(Keep { events_age: Some(HOUR), ..Keep::default() });
+    let store = Arc::new(MemoryStore::new(&limits));
+    let clock = Clock::standing_at(Timestamp::default());
+    let world = world_at(&clock, Arc::clone(&store) as _, streaming(20), limits);
+    let ticket = finished(&world).await;
+    let before = world.get(&ticket).await;
+    let stored = store.load(&ticket.task_id).await.unwrap().unwrap();
+    let stored = Stored { checkpoint: None, ..stored };
+    clock.set(after(HOUR));
+    assert_eq!(world.engine.retire_now().await.unwrap().cut, 1);
+    let fold = crate::engine::load::folded(&*store, &stored).await.unwrap();
+    assert_eq!(*fold.task(), before);
 }
 
 #[tokio::test(start_paused = true)]
