@@ -4,7 +4,6 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::pin::pin;
-use std::sync::Arc;
 
 use clap::Args;
 
@@ -13,6 +12,7 @@ use super::output::Output;
 use super::store;
 use crate::auth::{DEV_KEY_VARIABLE, DevKey, DevKeyOrigin};
 use crate::config::{Config, StoreChoice};
+use crate::engine::Recovered;
 use crate::server::{Server, StartError};
 
 #[derive(Debug, Args)]
@@ -51,21 +51,21 @@ impl Serve {
         let mut stop = StopSignals::new()?;
         let server = builder.start().await.map_err(|error| match &error {
             StartError::Store(error) => store::refusal(error),
+            StartError::Recovery(_) => CliError::store(error.to_string()),
             _ => CliError::usage(error.to_string()),
         })?;
         output.raw(&announcement(&announced, &server, key.as_ref()))?;
-        let service = Arc::clone(server.service());
-        let mut failed = pin!(service.engine().failed());
+        let mut failed = pin!(server.failed());
         tokio::select! {
             () = stop.next() => {}
             // Without a store nothing can come to its end, so nothing is waited for.
-            _ = &mut failed => return Err(failure()),
+            () = &mut failed => return Err(failure()),
         }
         output.remark("stopping: what runs has a moment to come to its end; once more to stop at once");
         tokio::select! {
             () = server.stop() => Ok(()),
             () = stop.next() => Ok(()),
-            _ = &mut failed => Err(failure()),
+            () = &mut failed => Err(failure()),
         }
     }
 
@@ -147,6 +147,15 @@ fn announcement(config: &Config, server: &Server, key: Option<&DevKey>) -> Strin
 /// What the start has found to mend, if anything.
 fn recovered(server: &Server) -> Option<String> {
     let mut found = Vec::new();
+    let Recovered { resumed, failed, .. } = server.recovered();
+    let tasks = |count: u64| if count == 1 { "1 task".to_owned() } else { format!("{count} tasks") };
+    if resumed > 0 {
+        found.push(format!("{} resumed", tasks(resumed)));
+    }
+    if failed > 0 {
+        let whose = if failed == 1 { "its agent" } else { "their agents" };
+        found.push(format!("{} failed since {whose} cannot resume", tasks(failed)));
+    }
     if let Some(recovery) = server.store_recovery() {
         if recovery.truncated_bytes > 0 {
             let bytes = recovery.truncated_bytes;
@@ -155,10 +164,10 @@ fn recovered(server: &Server) -> Option<String> {
             ));
         }
         if recovery.catalog_rebuilt {
-            found.push("the catalog was made anew from the log".to_owned());
+            found.push("the catalog made anew from the log".to_owned());
         }
     }
-    (!found.is_empty()).then(|| found.join("; "))
+    (!found.is_empty()).then(|| found.join(", "))
 }
 
 /// How this program was started: whoever used cargo does so again.
