@@ -77,6 +77,11 @@ pub(super) enum Effect {
     },
     /// A turn goes no further.
     CutShort(CancellationToken),
+    /// Tasks are gone, or are not.
+    Taken {
+        answer: oneshot::Sender<Result<(), Fault>>,
+        outcome: Result<(), Fault>,
+    },
 }
 
 impl Prepared {
@@ -89,6 +94,12 @@ impl Prepared {
             Work::Cancel { task, answer } => cancel(task, answer, now, group),
             Work::Recover { task, recovery, answer } => recover(task, recovery, (answer, now), group),
             Work::CutShort { task } => cut_short(&task),
+            Work::Delete { id, task, answer } => delete(id, task, answer, group),
+            Work::Retire { deletions, cuts, answer } => {
+                group.deletions.extend(deletions);
+                group.cuts.extend(cuts);
+                Self::of(None, None, Effect::Taken { answer, outcome: Ok(()) })
+            }
             Work::Reply { delivery, message, context } => reply(delivery, message, context, group),
         }
     }
@@ -149,6 +160,10 @@ impl Prepared {
                 turn.cancel();
                 None
             }
+            Effect::Taken { answer, outcome } => {
+                let _ = answer.send(outcome);
+                None
+            }
         }
     }
 }
@@ -168,6 +183,9 @@ impl Effect {
             }
             Work::Finish { .. } => Self::Nothing,
             Work::Recover { answer, .. } => Self::Recovered { answer, was_cut: false, launch: None },
+            Work::Delete { answer, .. } | Work::Retire { answer, .. } => {
+                Self::Taken { answer, outcome: Ok(()) }
+            }
             Work::CutShort { task } => {
                 task.lock().turn.take().map_or(Self::Nothing, |turn| Self::CutShort(turn.cancellation))
             }
@@ -193,6 +211,9 @@ impl Effect {
                 let _ = answer.send(Err(fault.clone()));
             }
             Self::CutShort(turn) => turn.cancel(),
+            Self::Taken { answer, .. } => {
+                let _ = answer.send(Err(fault.clone()));
+            }
         }
     }
 }
@@ -404,6 +425,27 @@ fn cancel(
             Prepared::of(Some(task), append, Effect::Canceled { answer, turn })
         }
     }
+}
+
+/// A finished task gets no further events, so what is before it in the log is all that it will ever have.
+fn delete(
+    id: Id,
+    task: Option<Live>,
+    answer: oneshot::Sender<Result<(), Fault>>,
+    group: &mut Group,
+) -> Prepared {
+    let state = task.as_ref().map(|task| task.lock().machine.state);
+    let outcome = match state.filter(|state| !state.is_terminal()) {
+        Some(state) => {
+            let message = format!("the task is {state}: cancel it first, then delete it");
+            Err(Fault::new(FaultKind::UnsupportedOperation, message))
+        }
+        None => {
+            group.deletions.push(id);
+            Ok(())
+        }
+    };
+    Prepared::of(task, None, Effect::Taken { answer, outcome })
 }
 
 fn reply(delivery: Box<Delivery>, message: Message, context: Id, group: &mut Group) -> Prepared {

@@ -12,10 +12,11 @@ use futures::future::join_all;
 use tokio::sync::oneshot;
 
 use super::feed::store_fault;
+use super::load::LOAD;
 use super::runner::Launch;
 use super::task::{Core, CurrentTurn, Live, is_settled};
 use super::writer::Work;
-use super::{Engine, HostedAgent, LOAD};
+use super::{Engine, HostedAgent};
 use crate::agent::Inbox;
 use crate::fault::Fault;
 use crate::model::{Cause, Event};

@@ -156,11 +156,12 @@ impl Engine {
         if before.digest != digest {
             return Err(idempotency::conflict());
         }
-        // A task that retention has taken since cannot be the answer any more.
+        // A task that retention or its owner has taken since cannot be the answer any more.
         if let Some(task) = idempotency::task_of(&before.answer)
-            && self.find(&submission.scope, task).await.is_err()
+            && let Err(fault) = self.find(&submission.scope, task).await
         {
-            return Ok(Ok(Some(claim)));
+            let is_gone = fault.kind() == FaultKind::TaskNotFound;
+            return if is_gone { Ok(Ok(Some(claim))) } else { Err(fault) };
         }
         Ok(Err(Ok(before.answer)))
     }
