@@ -29,7 +29,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::model::{
-    AgentCard, Artifact, Id, Message, Part, ServiceParameters, Struct, Task, TaskState, TaskStatus,
+    AgentCard, Artifact, Event, Id, Message, Part, ServiceParameters, Struct, Task, TaskState, TaskStatus,
 };
 
 /// An agent: it is given turns, and answers each with updates of a task or with one message.
@@ -54,6 +54,10 @@ pub trait Agent: Send + Sync + 'static {
 
     /// Whether a turn that the end of the server cut short can be given to the agent again, with
     /// [`Turn::resumed`] set. If not, its task fails.
+    ///
+    /// The agent then goes on from what is in the log: [`Turn::task`] is the task as it is now, and
+    /// [`Turn::past`] what was said in the turn. What it had said last may not have got into the log, and
+    /// what it had done elsewhere may have been done.
     fn can_resume(&self) -> bool {
         false
     }
@@ -76,9 +80,11 @@ pub struct Turn {
     pub context_id: Id,
     /// What the client says.
     pub message: Arc<Message>,
-    /// The task as it was when the message arrived; none if the message opens it.
+    /// The task as it was when the message arrived; none if the message opens it. In a resumed turn the task as
+    /// it is now.
     pub task: Option<Arc<Task>>,
-    /// Messages that arrive while the turn runs.
+    /// Messages that arrive while the turn runs. In a resumed turn those come first that arrived before it was
+    /// cut short, even if they were read then.
     pub inbox: Inbox,
     /// Fires when the turn is to end: the task was canceled, its time is over, or the server stops.
     pub cancellation: CancellationToken,
@@ -90,8 +96,12 @@ pub struct Turn {
     pub metadata: Option<Struct>,
     /// The media types that the client can take; empty for any.
     pub accepted_output_modes: Vec<String>,
-    /// Whether this turn was begun before and cut short.
+    /// Whether this turn was begun before and cut short. Its deadline begins anew.
     pub resumed: bool,
+    /// The events of a resumed turn until it was cut short, from the one that [`message`](Self::message) caused;
+    /// empty in any other. At most the newest 10,000 or 16 MiB, fewer bytes if very many turns are resumed:
+    /// where the first event is not caused by the message, older ones were left out.
+    pub past: Vec<Arc<Event>>,
 }
 
 impl Turn {
@@ -109,10 +119,11 @@ impl Turn {
             metadata: None,
             accepted_output_modes: Vec::new(),
             resumed: false,
+            past: Vec::new(),
         }
     }
 
-    /// The messages of the task before this turn, oldest first.
+    /// The messages of the task before this turn, oldest first; in a resumed turn those of the turn too.
     pub fn history(&self) -> &[Message] {
         self.task.as_ref().map_or(&[], |task| &task.history)
     }

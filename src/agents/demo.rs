@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::agent::{Agent, AgentError, Turn, Updates};
-use crate::model::{AgentCapabilities, AgentCard, AgentSkill, Id, Message};
+use crate::model::{AgentCapabilities, AgentCard, AgentSkill, Id, Message, Update};
 
 /// Does what the first word of the message says.
 #[derive(Clone, Copy, Debug, Default)]
@@ -73,9 +73,13 @@ impl Agent for Demo {
         true
     }
 
+    fn can_resume(&self) -> bool {
+        true
+    }
+
     async fn execute(&self, turn: Turn, updates: Updates) -> Result<(), AgentError> {
         let text = turn.message.text().into_owned();
-        if turn.task.is_some() {
+        if is_follow_up(&turn) {
             return answer_follow_up(&text, &updates).await;
         }
         match Command::parse(&text)? {
@@ -85,8 +89,8 @@ impl Agent for Demo {
             Command::Reject => Ok(updates.reject("I would rather not.").await?),
             Command::Message(text) => Ok(updates.reply(Message::agent(text)).await?),
             Command::Long => work_long(turn, &updates).await,
-            Command::Burst { count } => burst(count, &updates).await,
-            Command::Talk(text) => talk(text, &updates).await,
+            Command::Burst { count } => burst(count, &turn, &updates).await,
+            Command::Talk(text) => talk(text, &turn, &updates).await,
         }
     }
 }
@@ -129,10 +133,25 @@ fn pace(word: Option<&str>) -> Result<Duration, AgentError> {
     pace.ok_or_else(|| AgentError::new("expected a pace of at most 60s, such as 50ms or 2s"))
 }
 
+/// Whether the task was opened by another message than this turn's.
+fn is_follow_up(turn: &Turn) -> bool {
+    let first = turn.history().first();
+    first.is_some_and(|first| first.message_id != turn.message.message_id)
+}
+
+/// How many pieces of an artifact are there already: a resumed turn goes on behind them.
+fn made(turn: &Turn, artifact: &Id) -> u64 {
+    let artifact = turn.task.as_ref().and_then(|task| task.artifact(artifact));
+    artifact.map_or(0, |artifact| artifact.parts.len() as u64)
+}
+
 async fn stream(count: u64, pace: Duration, turn: &Turn, updates: &Updates) -> Result<(), AgentError> {
-    updates.working().await?;
     let id = Id::from("stream");
-    for n in 1..=count {
+    let made = made(turn, &id);
+    if made == 0 {
+        updates.working().await?;
+    }
+    for n in made + 1..=count {
         if n > 1 && !pace.is_zero() {
             tokio::select! {
                 () = turn.cancellation.cancelled() => return Ok(()),
@@ -145,21 +164,29 @@ async fn stream(count: u64, pace: Duration, turn: &Turn, updates: &Updates) -> R
 }
 
 /// As `stream` without a pace, and with texts that cost nothing to make.
-async fn burst(count: u64, updates: &Updates) -> Result<(), AgentError> {
+async fn burst(count: u64, turn: &Turn, updates: &Updates) -> Result<(), AgentError> {
     let id = Id::from("burst");
-    for n in 1..=count {
+    for n in made(turn, &id) + 1..=count {
         updates.chunk(id.clone(), "0123456789abcdef", n > 1, n == count).await?;
     }
     Ok(updates.complete().await?)
 }
 
 async fn work_long(mut turn: Turn, updates: &Updates) -> Result<(), AgentError> {
-    updates.progress("working until you cancel me").await?;
+    let answered = heard(&turn);
+    for _ in 0..answered {
+        turn.inbox.try_next();
+    }
+    if turn.resumed {
+        updates.progress("back after a restart; working until you cancel me").await?;
+    } else {
+        updates.progress("working until you cancel me").await?;
+    }
     for seconds in 1_u64.. {
         tokio::select! {
             () = turn.cancellation.cancelled() => break,
             Some(message) = turn.inbox.next() => {
-                updates.progress(format!("I heard you: {}", message.text())).await?;
+                updates.progress(format!("{HEARD}{}", message.text())).await?;
             }
             () = tokio::time::sleep(LONG_PACE) => {
                 updates.progress(format!("still working, {seconds} s so far")).await?;
@@ -169,21 +196,37 @@ async fn work_long(mut turn: Turn, updates: &Updates) -> Result<(), AgentError> 
     Ok(())
 }
 
+/// How many messages of its inbox a resumed turn has answered already.
+fn heard(turn: &Turn) -> usize {
+    let said = turn.past.iter().filter_map(|event| match &event.update {
+        Update::Status(update) => update.status.message.as_ref(),
+        Update::Artifact(_) => None,
+    });
+    said.filter(|message| message.text().starts_with(HEARD)).count()
+}
+
+/// How an answer to a message in the inbox begins.
+const HEARD: &str = "I heard you: ";
+
 async fn answer_follow_up(text: &str, updates: &Updates) -> Result<(), AgentError> {
     updates.text("answer", format!("You said: {text}")).await?;
     Ok(updates.complete().await?)
 }
 
-async fn talk(text: &str, updates: &Updates) -> Result<(), AgentError> {
-    updates.working().await?;
+async fn talk(text: &str, turn: &Turn, updates: &Updates) -> Result<(), AgentError> {
+    let id = Id::from("answer");
+    let made = made(turn, &id);
+    if made == 0 {
+        updates.working().await?;
+    }
     let mut answer = String::from("Hello! ");
     if !text.is_empty() {
         let _ = write!(answer, "You said: {text}. ");
     }
     answer.push_str("Try: stream 20 50ms, ask, fail, message hello, long, burst 1000.");
-    let id = Id::from("answer");
-    let mut words = answer.split_inclusive(' ').peekable();
-    let mut append = false;
+    let skipped = usize::try_from(made).unwrap_or(usize::MAX);
+    let mut words = answer.split_inclusive(' ').skip(skipped).peekable();
+    let mut append = made > 0;
     while let Some(word) = words.next() {
         updates.chunk(id.clone(), word, append, words.peek().is_none()).await?;
         append = true;

@@ -22,6 +22,11 @@ impl Agent for Echo {
         card
     }
 
+    /// Saying it again changes nothing: the artifact is replaced.
+    fn can_resume(&self) -> bool {
+        true
+    }
+
     async fn execute(&self, turn: Turn, updates: Updates) -> Result<(), AgentError> {
         updates.working().await?;
         let message = &turn.message;

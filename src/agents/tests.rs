@@ -17,7 +17,10 @@ struct World {
 }
 
 fn world(agent: &str) -> World {
-    let store = Arc::new(MemoryStore::new(&EngineLimits::default()));
+    world_on(Arc::new(MemoryStore::new(&EngineLimits::default())), agent)
+}
+
+fn world_on(store: Arc<MemoryStore>, agent: &str) -> World {
     let builder = Engine::builder(store).agent(agent, by_name(agent).unwrap());
     let engine = builder.runtime(tokio::runtime::Handle::current()).start().unwrap();
     let owner = Owner { key: "ann".into(), anonymous: false };
@@ -158,4 +161,45 @@ async fn demo_bursts_and_talks() {
     assert_eq!(world.events("burst 5000").await.len(), 5_002);
     let task = world.settle(Message::user("good morning")).await;
     assert!(task.artifacts[0].text_content().starts_with("Hello! You said: good morning. "));
+}
+
+#[tokio::test(start_paused = true)]
+async fn demo_goes_on_after_a_restart_as_if_nothing_had_happened() {
+    for (said, artifact, until) in
+        [("stream 20 50ms", "stream", 500), ("burst 5000", "burst", 0), ("hello", "answer", 0)]
+    {
+        let whole = world("demo").settle(Message::user(said)).await;
+        let store = Arc::new(MemoryStore::new(&EngineLimits::default()));
+        let world = world_on(Arc::clone(&store), "demo");
+        let ticket = world.open(Message::user(said)).await;
+        tokio::time::sleep(Duration::from_millis(until)).await;
+        world.engine.stop(Duration::ZERO).await;
+        let world = world_on(store, "demo");
+        let recovered = world.engine.recover().await.unwrap();
+        if until > 0 {
+            assert_eq!(recovered.resumed, 1, "{said}");
+        }
+        let task = world.engine.settled(&world.scope, &ticket).await.unwrap();
+        assert_eq!(task.state(), TaskState::Completed);
+        let texts = [&task, &whole].map(|task| task.artifact(artifact).unwrap().text_content());
+        assert_eq!(texts[0], texts[1], "{said}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn demo_does_not_answer_twice_what_it_has_heard_before_a_restart() {
+    let store = Arc::new(MemoryStore::new(&EngineLimits::default()));
+    let first = world_on(Arc::clone(&store), "demo");
+    let ticket = first.open(Message::user("long")).await;
+    first.send(Message::user("psst").in_task(ticket.task_id.clone())).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    first.engine.stop(Duration::ZERO).await;
+    let world = world_on(store, "demo");
+    assert_eq!(world.engine.recover().await.unwrap().resumed, 1);
+    world.send(Message::user("hey").in_task(ticket.task_id.clone())).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let task = world.engine.cancel(&world.scope, &ticket.task_id).await.unwrap();
+    let said = task.history.iter().map(|message| message.text().into_owned());
+    let heard: Vec<_> = said.filter(|text| text.starts_with("I heard")).collect();
+    assert_eq!(heard, ["I heard you: psst", "I heard you: hey"]);
 }

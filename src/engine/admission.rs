@@ -55,6 +55,13 @@ impl Admission {
         Ok(Permit { admission: Arc::clone(self), owner: owner.clone() })
     }
 
+    /// A permit for a turn that was admitted before the process began: it counts, and is never refused.
+    pub(super) fn readmit(self: &Arc<Self>, owner: &Id) -> Permit {
+        *self.lock().entry(owner.clone()).or_default() += 1;
+        self.counters.turns.fetch_add(1, Ordering::AcqRel);
+        Permit { admission: Arc::clone(self), owner: owner.clone() }
+    }
+
     fn refuse(&self, what: &str, bound: usize) -> Fault {
         self.counters.refused_turns.fetch_add(1, Ordering::AcqRel);
         let message = format!("{what}; try again when one of them has ended");

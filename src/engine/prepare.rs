@@ -9,9 +9,10 @@ use tokio_util::sync::CancellationToken;
 use super::admission::Permit;
 use super::counters::{self, Counters};
 use super::machine::{Machine, Refusal, Step};
+use super::recover::{Recovery, RecoveryAnswer};
 use super::runner::Launch;
 use super::send::{Delivery, FollowUp};
-use super::task::{Core, Live, Log};
+use super::task::{Core, Live, Log, is_settled};
 use super::turn::RunningTurn;
 use super::writer::{Ending, Work};
 use crate::agent::Output;
@@ -68,6 +69,19 @@ pub(super) enum Effect {
         answer: oneshot::Sender<Result<Arc<Task>, Fault>>,
         fault: Fault,
     },
+    /// A task that had lost its runner has one again, or has failed; or had lost none.
+    Recovered {
+        answer: RecoveryAnswer,
+        was_cut: bool,
+        launch: Option<Box<Launch>>,
+    },
+    /// A turn goes no further.
+    CutShort(CancellationToken),
+    /// Tasks are gone, or are not.
+    Taken {
+        answer: oneshot::Sender<Result<(), Fault>>,
+        outcome: Result<(), Fault>,
+    },
 }
 
 impl Prepared {
@@ -78,6 +92,14 @@ impl Prepared {
             Work::Updates { task, turn, outputs } => update(task, turn, (outputs, now), group, counters),
             Work::Finish { task, turn, ending } => finish(task, &turn, (ending, now), group),
             Work::Cancel { task, answer } => cancel(task, answer, now, group),
+            Work::Recover { task, recovery, answer } => recover(task, recovery, (answer, now), group),
+            Work::CutShort { task } => cut_short(&task),
+            Work::Delete { id, task, answer } => delete(id, task, answer, group),
+            Work::Retire { deletions, cuts, answer } => {
+                group.deletions.extend(deletions);
+                group.cuts.extend(cuts);
+                Self::of(None, None, Effect::Taken { answer, outcome: Ok(()) })
+            }
             Work::Reply { delivery, message, context } => reply(delivery, message, context, group),
         }
     }
@@ -128,6 +150,20 @@ impl Prepared {
                 let _ = answer.send(Err(fault));
                 None
             }
+            Effect::Recovered { answer, was_cut, launch } => {
+                let _ = answer.send(Ok(was_cut));
+                let launch = launch?;
+                launch.turn.begin(self.task?);
+                Some(launch)
+            }
+            Effect::CutShort(turn) => {
+                turn.cancel();
+                None
+            }
+            Effect::Taken { answer, outcome } => {
+                let _ = answer.send(outcome);
+                None
+            }
         }
     }
 }
@@ -146,6 +182,13 @@ impl Effect {
                 Self::Updated { turn, count: outputs.len(), is_over: true }
             }
             Work::Finish { .. } => Self::Nothing,
+            Work::Recover { answer, .. } => Self::Recovered { answer, was_cut: false, launch: None },
+            Work::Delete { answer, .. } | Work::Retire { answer, .. } => {
+                Self::Taken { answer, outcome: Ok(()) }
+            }
+            Work::CutShort { task } => {
+                task.lock().turn.take().map_or(Self::Nothing, |turn| Self::CutShort(turn.cancellation))
+            }
             Work::Cancel { answer, .. } => Self::NotCanceled { answer, fault: super::turn::stopped() },
         }
     }
@@ -162,6 +205,13 @@ impl Effect {
                 turn.committed(count);
             }
             Self::Canceled { answer, .. } | Self::NotCanceled { answer, .. } => {
+                let _ = answer.send(Err(fault.clone()));
+            }
+            Self::Recovered { answer, .. } => {
+                let _ = answer.send(Err(fault.clone()));
+            }
+            Self::CutShort(turn) => turn.cancel(),
+            Self::Taken { answer, .. } => {
                 let _ = answer.send(Err(fault.clone()));
             }
         }
@@ -312,17 +362,43 @@ fn finish(task: Live, turn: &RunningTurn, (ending, now): (Ending, Timestamp), gr
         Ending::Failed(reason) => (Some(TaskState::Failed), Some(Message::agent(reason))),
         Ending::Abandoned => (None, None),
     };
-    let stepped = to.and_then(|to| log.machine.step(Step::Status(to), now).ok());
-    let Some(machine) = stepped else {
-        drop(log);
-        return Prepared::of(Some(task), None, Effect::Nothing);
-    };
-    log.machine = machine;
     drop(log);
-    let status = TaskStatus { state: machine.state, message, timestamp: Some(machine.since) };
-    let event = Event { seq: machine.last_seq, update: status_update(&task, status, None), cause: None };
-    let append = append(&task, vec![Arc::new(event)], &machine, group);
+    let append = to.and_then(|to| take_state(&task, to, (message, now), group));
     Prepared::of(Some(task), append, Effect::Nothing)
+}
+
+/// A task without a runner gets one, or fails. One that has a runner, or needs none, is left alone.
+fn recover(
+    task: Live,
+    recovery: Recovery,
+    (answer, now): (RecoveryAnswer, Timestamp),
+    group: &mut Group,
+) -> Prepared {
+    let mut log = task.lock();
+    if log.turn.is_some() || is_settled(&log.machine.state) {
+        drop(log);
+        return Prepared::of(Some(task), None, Effect::Recovered { answer, was_cut: false, launch: None });
+    }
+    let (append, launch) = match recovery {
+        Recovery::Resume { launch, current } => {
+            log.turn = Some(current);
+            drop(log);
+            (None, Some(launch))
+        }
+        Recovery::Fail(reason) => {
+            drop(log);
+            let message = Some(Message::agent(reason));
+            (take_state(&task, TaskState::Failed, (message, now), group), None)
+        }
+    };
+    Prepared::of(Some(task), append, Effect::Recovered { answer, was_cut: true, launch })
+}
+
+/// Updates that come later are dropped, and so is the end of the turn: at the next start it is cut, and not over.
+fn cut_short(task: &Core) -> Prepared {
+    let turn = task.lock().turn.take();
+    let effect = turn.map_or(Effect::Nothing, |turn| Effect::CutShort(turn.cancellation));
+    Prepared::of(None, None, effect)
 }
 
 fn cancel(
@@ -351,11 +427,48 @@ fn cancel(
     }
 }
 
+/// A finished task gets no further events, so what is before it in the log is all that it will ever have.
+fn delete(
+    id: Id,
+    task: Option<Live>,
+    answer: oneshot::Sender<Result<(), Fault>>,
+    group: &mut Group,
+) -> Prepared {
+    let state = task.as_ref().map(|task| task.lock().machine.state);
+    let outcome = match state.filter(|state| !state.is_terminal()) {
+        Some(state) => {
+            let message = format!("the task is {state}: cancel it first, then delete it");
+            Err(Fault::new(FaultKind::UnsupportedOperation, message))
+        }
+        None => {
+            group.deletions.push(id);
+            Ok(())
+        }
+    };
+    Prepared::of(task, None, Effect::Taken { answer, outcome })
+}
+
 fn reply(delivery: Box<Delivery>, message: Message, context: Id, group: &mut Group) -> Prepared {
     let message = Message { context_id: Some(context), task_id: None, role: Role::Agent, ..message };
     let answer = Answer::Message(Arc::new(message));
     group.remembered.extend(delivery.replier.remember(|| answer.clone()));
     Prepared::of(None, None, Effect::Sent { answer, delivery, superseded: None })
+}
+
+/// The task takes a state, if that is a legal step; returns where in the group the event is.
+fn take_state(
+    task: &Core,
+    to: TaskState,
+    (message, now): (Option<Message>, Timestamp),
+    group: &mut Group,
+) -> Option<usize> {
+    let mut log = task.lock();
+    let machine = log.machine.step(Step::Status(to), now).ok()?;
+    log.machine = machine;
+    drop(log);
+    let status = TaskStatus { state: machine.state, message, timestamp: Some(machine.since) };
+    let event = Event { seq: machine.last_seq, update: status_update(task, status, None), cause: None };
+    append(task, vec![Arc::new(event)], &machine, group)
 }
 
 /// Puts events into the group; returns where.

@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use super::admission::Permit;
 use super::idempotency::{self, Claim, Claimed, Outcome, Replier};
 use super::machine::Machine;
+use super::recover::turn_timeout;
 use super::runner::Launch;
 use super::task::{Core, CurrentTurn, Live, Registry};
 use super::turn::{RunningTurn, TurnTask, stopped};
@@ -155,11 +156,12 @@ impl Engine {
         if before.digest != digest {
             return Err(idempotency::conflict());
         }
-        // A task that retention has taken since cannot be the answer any more.
+        // A task that retention or its owner has taken since cannot be the answer any more.
         if let Some(task) = idempotency::task_of(&before.answer)
-            && self.find(&submission.scope, task).await.is_err()
+            && let Err(fault) = self.find(&submission.scope, task).await
         {
-            return Ok(Ok(Some(claim)));
+            let is_gone = fault.kind() == FaultKind::TaskNotFound;
+            return if is_gone { Ok(Ok(Some(claim))) } else { Err(fault) };
         }
         Ok(Err(Ok(before.answer)))
     }
@@ -250,6 +252,17 @@ impl Engine {
                 .turn_timeout
                 .map(|asked| asked.as_millis().try_into().unwrap_or(u64::MAX)),
         });
+        let (launch, current) = self.turn(agent, &cause, (task_id, context_id));
+        Box::new(Delivery { cause, replier, launch: Some(launch), current: Some(current) })
+    }
+
+    /// A turn that a message begins, and what the log is to know of it.
+    pub(super) fn turn(
+        &self,
+        agent: &HostedAgent,
+        cause: &Cause,
+        (task_id, context_id): (Id, Id),
+    ) -> (Box<Launch>, CurrentTurn) {
         let number = self.next_turn.fetch_add(1, Ordering::Relaxed);
         let turn = Arc::new(RunningTurn::new(number, Arc::clone(&self.writer)));
         let (inbox_sender, inbox) = agent.reads_inbox.then(|| Inbox::bounded(self.limits.inbox)).unzip();
@@ -263,10 +276,9 @@ impl Engine {
             accepted_output_modes: cause.accepted_output_modes.clone(),
             ..Turn::new(task_id, context_id, Arc::clone(&cause.message))
         };
-        let timeout = self.limits.turn_timeout;
-        let timeout = submission.turn_timeout.map_or(timeout, |asked| asked.min(timeout));
+        let timeout = turn_timeout(cause, self.limits.turn_timeout);
         let launch = Launch { agent: Arc::clone(&agent.agent), view, turn, permit: None, timeout };
-        Box::new(Delivery { cause, replier, launch: Some(Box::new(launch)), current: Some(current) })
+        (Box::new(launch), current)
     }
 
     fn new_row(&self, (id, context): &(Id, Id), scope: &Scope) -> TaskRow {

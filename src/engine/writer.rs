@@ -17,12 +17,14 @@ use std::{io, thread};
 use futures::FutureExt;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot};
+use tokio_util::sync::CancellationToken;
 
 use super::counters::{self, Counters};
 use super::pipeline::Pipeline;
 use super::prepare::{Effect, Prepared};
+use super::recover::{Recovery, RecoveryAnswer};
 use super::send::{Delivery, FollowUp};
-use super::task::{Live, Registry};
+use super::task::{Core, Live, Registry};
 use super::turn::RunningTurn;
 use super::{runner, turn};
 use crate::agent::Output;
@@ -30,7 +32,7 @@ use crate::clock::Clock;
 use crate::fault::Fault;
 use crate::limits::EngineLimits;
 use crate::model::{Id, Message, Task};
-use crate::store::{Checkpoint, Group, Store, StoreError};
+use crate::store::{Checkpoint, Cut, Group, Store, StoreError};
 
 /// Something to be written.
 #[derive(Debug)]
@@ -45,6 +47,14 @@ pub(super) enum Work {
     Finish { task: Live, turn: Arc<RunningTurn>, ending: Ending },
     /// A client calls a task off.
     Cancel { task: Live, answer: oneshot::Sender<Result<Arc<Task>, Fault>> },
+    /// A task has lost its runner with the process before.
+    Recover { task: Live, recovery: Recovery, answer: RecoveryAnswer },
+    /// The engine stops: nothing more that the agent says counts, and the task stays as it is.
+    CutShort { task: Arc<Core> },
+    /// An owner deletes a task, which is given if it is in use.
+    Delete { id: Id, task: Option<Live>, answer: oneshot::Sender<Result<(), Fault>> },
+    /// Retention takes finished tasks, or their events.
+    Retire { deletions: Vec<Id>, cuts: Vec<Cut>, answer: oneshot::Sender<Result<(), Fault>> },
     /// An agent answers without a task.
     Reply { delivery: Box<Delivery>, message: Message, context: Id },
 }
@@ -102,6 +112,8 @@ pub(super) struct Writer {
     /// Held by whoever drains inline.
     draining: Mutex<Scratch>,
     failed: AtomicBool,
+    /// For those who wait for a failure.
+    failure: CancellationToken,
     /// The thread that drains, if there is one, has ended.
     ended: AtomicBool,
 }
@@ -126,6 +138,7 @@ impl Writer {
             arrived: Notify::new(),
             draining: Mutex::default(),
             failed: AtomicBool::new(false),
+            failure: CancellationToken::new(),
             ended: AtomicBool::new(false),
         }
     }
@@ -186,12 +199,22 @@ impl Writer {
 
     /// Whether everything that was queued before [`close`](Self::close) is written.
     pub(super) fn has_ended(&self) -> bool {
-        self.inline || self.ended.load(Ordering::Acquire)
+        if !self.inline {
+            return self.ended.load(Ordering::Acquire);
+        }
+        // Our look at the lock may have kept somebody from draining.
+        self.drive();
+        self.queue().works.is_empty() && !matches!(self.draining.try_lock(), Err(TryLockError::WouldBlock))
     }
 
     /// Whether the store has failed. Nothing can be written any more.
     pub(super) fn has_failed(&self) -> bool {
         self.failed.load(Ordering::Acquire)
+    }
+
+    /// Resolves when the store has failed.
+    pub(super) fn failure(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.failure.clone().cancelled_owned()
     }
 
     pub(super) fn limits(&self) -> &EngineLimits {
@@ -285,6 +308,9 @@ impl Writer {
                 checkpoints.push(Checkpoint { seq: log.committed(), task: Arc::clone(task) });
             }
         }
+        for live in group.deletions.iter().filter_map(|id| self.registry.find(id)) {
+            live.lock().remove(woken);
+        }
         if !checkpoints.is_empty() {
             self.store.checkpoint(checkpoints);
             checkpoints.clear();
@@ -319,6 +345,7 @@ impl Writer {
             task.lock().wakers.take(true, &mut woken);
         }
         woken.into_iter().for_each(Waker::wake);
+        self.failure.cancel();
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {

@@ -3,12 +3,31 @@
 //! The protocol's schema is Protocol Buffers, where an empty text and an absent one are the same thing.
 //! So an optional text that is empty is read as absent, and a required one must not be empty.
 
+use std::cell::Cell;
 use std::fmt;
 use std::marker::PhantomData;
 
 use serde::de::{Deserialize, Deserializer, Error, Unexpected, Visitor};
 
 use super::Id;
+
+thread_local! {
+    /// Whether what is read was written by this program itself.
+    static REREADING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Reads what this program has written itself, and so accepts what is missing there: what was let in once
+/// must come out again, whatever rules have been added since.
+pub(super) fn reread<T>(read: impl FnOnce() -> T) -> T {
+    struct Restore(bool);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            REREADING.set(self.0);
+        }
+    }
+    let _restore = Restore(REREADING.replace(true));
+    read()
+}
 
 /// A required list that needs an element.
 pub(super) fn required_list<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
@@ -17,7 +36,11 @@ where
     T: Deserialize<'de>,
 {
     let list = Vec::deserialize(deserializer)?;
-    if list.is_empty() { Err(D::Error::custom("must have at least one element")) } else { Ok(list) }
+    if list.is_empty() && !REREADING.get() {
+        Err(D::Error::custom("must have at least one element"))
+    } else {
+        Ok(list)
+    }
 }
 
 /// A required text or id, which must not be empty.
@@ -27,7 +50,11 @@ where
     T: Deserialize<'de> + AsText,
 {
     let text = T::deserialize(deserializer)?;
-    if text.as_text().is_empty() { Err(D::Error::custom("must not be empty")) } else { Ok(text) }
+    if text.as_text().is_empty() && !REREADING.get() {
+        Err(D::Error::custom("must not be empty"))
+    } else {
+        Ok(text)
+    }
 }
 
 /// An optional text or id: `null` and the empty text are read as absent.

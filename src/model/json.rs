@@ -38,6 +38,15 @@ pub fn from_slice<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Fault> {
     Ok(value)
 }
 
+/// Reads what this program has written itself, as to a log: what was let in once comes out again, even where a
+/// peer would be told that something is missing.
+///
+/// # Errors
+/// If the bytes are not such JSON.
+pub(crate) fn reread<T: DeserializeOwned>(bytes: &[u8]) -> serde_json::Result<T> {
+    super::fields::reread(|| serde_json::from_slice(bytes))
+}
+
 /// Reads a JSON value that is already in memory.
 ///
 /// # Errors

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
@@ -190,12 +191,16 @@ async fn a_store_that_fails_stops_the_engine_and_everybody_learns_it() {
     let blocked = tokio::spawn(async move { waiting.engine.settled(&waiting.scope, &blocked_ticket).await });
     tokio::time::sleep(Duration::from_millis(20)).await;
 
+    let mut failed = Box::pin(world.engine.failed());
+    assert!(failed.as_mut().now_or_never().is_none());
     store.fails.store(true, Ordering::SeqCst);
     let fault = world.send(Message::user("more")).await.unwrap_err();
     assert_eq!(fault.kind(), FaultKind::Internal);
     assert!(!fault.message().contains("space"), "the cause is for the log: {fault}");
     assert_eq!(reader.await.unwrap().unwrap_err().kind(), FaultKind::Internal);
     assert_eq!(blocked.await.unwrap().unwrap_err().kind(), FaultKind::Internal);
+    failed.await;
+    world.engine.failed().await;
     assert!(world.engine.has_failed());
     assert!(world.send(Message::user("more")).await.is_err());
     assert_eq!(world.get(&ticket).await.state(), TaskState::Working);

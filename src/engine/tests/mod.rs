@@ -2,6 +2,8 @@
 
 mod commits;
 mod feeds;
+mod recover;
+mod retention;
 mod sends;
 mod turns;
 mod world;

@@ -1,6 +1,7 @@
 //! An engine with one scripted agent, and a client of it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::future::BoxFuture;
@@ -8,7 +9,9 @@ use tokio::runtime::Handle;
 
 use crate::agent::{Agent, AgentError, Turn, Updates};
 use crate::clock::Clock;
-use crate::engine::{Counts, Engine, Feed, FeedKind, Owner, Scope, Sent, Start, Submission, TaskTicket};
+use crate::engine::{
+    Counts, Engine, Feed, FeedKind, Owner, Recovered, Scope, Sent, Start, Submission, TaskTicket,
+};
 use crate::fault::Fault;
 use crate::limits::EngineLimits;
 use crate::model::{
@@ -25,6 +28,7 @@ pub(super) struct Script {
     play: Arc<Play>,
     pub(super) may_reply: bool,
     pub(super) reads_inbox: bool,
+    pub(super) can_resume: bool,
 }
 
 impl Script {
@@ -33,7 +37,7 @@ impl Script {
         F: Future<Output = Result<(), AgentError>> + Send + 'static,
     {
         let play = move |turn, updates| -> BoxFuture<'static, _> { Box::pin(play(turn, updates)) };
-        Self { play: Arc::new(play), may_reply: false, reads_inbox: false }
+        Self { play: Arc::new(play), may_reply: false, reads_inbox: false, can_resume: false }
     }
 
     pub(super) fn replying(self) -> Self {
@@ -42,6 +46,10 @@ impl Script {
 
     pub(super) fn reading_inbox(self) -> Self {
         Self { reads_inbox: true, ..self }
+    }
+
+    pub(super) fn resumable(self) -> Self {
+        Self { can_resume: true, ..self }
     }
 }
 
@@ -57,6 +65,10 @@ impl Agent for Script {
 
     fn reads_inbox(&self) -> bool {
         self.reads_inbox
+    }
+
+    fn can_resume(&self) -> bool {
+        self.can_resume
     }
 
     async fn execute(&self, turn: Turn, updates: Updates) -> Result<(), AgentError> {
@@ -116,10 +128,14 @@ pub(super) fn world_with(script: Script, limits: EngineLimits) -> World {
 }
 
 pub(super) fn world_over(store: Arc<dyn Store>, script: Script, limits: EngineLimits) -> World {
+    world_at(&Clock::standing_at(Timestamp::from_unix_nanos(1_000)), store, script, limits)
+}
+
+pub(super) fn world_at(clock: &Clock, store: Arc<dyn Store>, script: Script, limits: EngineLimits) -> World {
     let engine = Engine::builder(store)
         .agent("script", Arc::new(script))
         .limits(limits)
-        .clock(Clock::standing_at(Timestamp::from_unix_nanos(1_000)))
+        .clock(clock.clone())
         .runtime(Handle::current())
         .start()
         .unwrap();
@@ -155,6 +171,7 @@ impl World {
         self.send(Message::user(text)).await.unwrap().task()
     }
 
+    /// Sends a message that asks to return immediately.
     pub(super) async fn send_at_once(&self, message: Message) -> Result<Sent, Fault> {
         let mut submission = self.submission(message);
         let configuration =
@@ -181,6 +198,19 @@ impl World {
         rest(feed).await
     }
 
+    /// Another engine over the same store, after this one was stopped; and what it has recovered.
+    pub(super) async fn restarted(
+        &self,
+        store: &Arc<MemoryStore>,
+        script: Script,
+        limits: EngineLimits,
+    ) -> (Self, Recovered) {
+        self.engine.stop(Duration::ZERO).await;
+        let world = world_over(Arc::clone(store) as Arc<dyn Store>, script, limits);
+        let recovered = world.engine.recover().await.unwrap();
+        (world, recovered)
+    }
+
     /// Waits until nothing is in use, and returns what was counted.
     pub(super) async fn at_rest(&self) -> Counts {
         for _ in 0..10_000 {
@@ -188,7 +218,7 @@ impl World {
             if (counts.live_tasks, counts.turns, counts.feeds, counts.open_sends) == (0, 0, 0, 0) {
                 return counts;
             }
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
         panic!("something is still in use: {:?}", self.engine.counts());
     }

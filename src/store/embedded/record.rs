@@ -25,7 +25,7 @@ use serde::de::DeserializeOwned;
 
 use super::bytes::{Reader, put_bytes, put_i64, put_number, put_sized};
 use super::{Change, Position};
-use crate::model::{Event, Id, TaskState, Timestamp, Update};
+use crate::model::{Event, Id, TaskState, Timestamp, Update, json};
 use crate::store::{
     Answer, Append, Checkpoint, Cut, Group, PushChange, Remembered, SendDigest, SendKey, TaskRow,
 };
@@ -220,7 +220,7 @@ impl Entry<'_> {
         }
         self.body.id()?;
         let seq = self.body.number()?;
-        let task = Arc::new(json(self.body.sized()?)?);
+        let task = Arc::new(read_json(self.body.sized()?)?);
         self.body.end()?;
         Ok(Checkpoint { seq, task })
     }
@@ -276,12 +276,12 @@ fn put_event(out: &mut Vec<u8>, event: &Event) -> io::Result<()> {
 
 fn event(body: &mut Reader<'_>, seq: u64) -> Result<Event, BadRecord> {
     let update = match body.byte()? {
-        0 => Update::Status(json(body.sized()?)?),
-        1 => Update::Artifact(json(body.sized()?)?),
+        0 => Update::Status(read_json(body.sized()?)?),
+        1 => Update::Artifact(read_json(body.sized()?)?),
         _ => return Err(BadRecord("an event is of an unknown kind")),
     };
     let cause = body.sized()?;
-    let cause = if cause.is_empty() { None } else { Some(Arc::new(json(cause)?)) };
+    let cause = if cause.is_empty() { None } else { Some(Arc::new(read_json(cause)?)) };
     Ok(Event { seq, update, cause })
 }
 
@@ -318,7 +318,7 @@ pub(super) fn put_answer(out: &mut Vec<u8>, answer: &Answer) -> io::Result<()> {
 pub(super) fn answer(body: &mut Reader<'_>) -> Result<Answer, BadRecord> {
     match body.byte()? {
         0 => Ok(Answer::Task { task_id: body.id()?, context_id: body.id()?, after: body.number()? }),
-        1 => Ok(Answer::Message(Arc::new(json(body.sized()?)?))),
+        1 => Ok(Answer::Message(Arc::new(read_json(body.sized()?)?))),
         _ => Err(BadRecord("an answer is of an unknown kind")),
     }
 }
@@ -342,7 +342,7 @@ fn push(body: &mut Reader<'_>) -> Result<PushChange, BadRecord> {
     let (task, id): (Id, Id) = (body.id()?, body.id()?);
     let config = match body.byte()? {
         0 => None,
-        1 => Some(Arc::new(json(body.sized()?)?)),
+        1 => Some(Arc::new(read_json(body.sized()?)?)),
         _ => return Err(BadRecord("a webhook is of an unknown kind")),
     };
     Ok(PushChange { task, id, config })
@@ -352,8 +352,8 @@ fn put_json(out: &mut Vec<u8>, value: &impl Serialize) -> io::Result<()> {
     put_sized(out, |out| serde_json::to_writer(out, value)).map_err(io::Error::from)
 }
 
-fn json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, BadRecord> {
-    serde_json::from_slice(bytes).map_err(|_| BadRecord("its JSON is not what it should be"))
+fn read_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, BadRecord> {
+    json::reread(bytes).map_err(|_| BadRecord("its JSON is not what it should be"))
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::model::{TaskState, TaskStatus, TaskStatusUpdateEvent, Update, fresh_id};
-use crate::store::conformance;
+use crate::store::conformance::{self, Bench};
 
 /// A directory that is removed in the end.
 struct Place(PathBuf);
@@ -20,8 +20,7 @@ impl Place {
     }
 
     fn try_open(&self) -> Result<EmbeddedStore, OpenError> {
-        let limits = StoreLimits { segment_bytes: 64 << 10, reserve_bytes: 0, ..StoreLimits::default() };
-        EmbeddedStore::open(&self.0, &limits, &Clock::system())
+        EmbeddedStore::open(&self.0, &limits(), &Clock::system())
     }
 
     fn segments(&self) -> Vec<PathBuf> {
@@ -30,6 +29,10 @@ impl Place {
         files.sort();
         files
     }
+}
+
+fn limits() -> StoreLimits {
+    StoreLimits { segment_bytes: 64 << 10, reserve_bytes: 0, ..StoreLimits::default() }
 }
 
 impl Drop for Place {
@@ -245,14 +248,53 @@ async fn an_inspection_changes_nothing_and_tells_what_is_there() {
     assert!(measure_fsync(&place.0, 3).unwrap().worst > Duration::ZERO);
 }
 
-#[tokio::test]
-async fn the_embedded_store_conforms() {
-    let places = std::cell::RefCell::new(Vec::new());
-    conformance::run(|| {
-        let place = Place::new();
-        let store: Arc<dyn Store> = Arc::new(place.open());
-        places.borrow_mut().push(place);
-        store
-    })
-    .await;
+/// A store for the conformance suite. Its clock stands, since the cases' times are small numbers.
+struct EmbeddedBench {
+    store: Option<Arc<EmbeddedStore>>,
+    place: Place,
 }
+
+impl EmbeddedBench {
+    fn open(place: &Place) -> Arc<EmbeddedStore> {
+        let clock = Clock::standing_at(Timestamp::from_unix_nanos(i64::MIN));
+        Arc::new(EmbeddedStore::open(&place.0, &limits(), &clock).unwrap())
+    }
+
+    fn present(&self) -> &Arc<EmbeddedStore> {
+        self.store.as_ref().unwrap()
+    }
+}
+
+#[async_trait]
+impl Bench for EmbeddedBench {
+    fn store(&self) -> Arc<dyn Store> {
+        Arc::clone(self.present()) as Arc<dyn Store>
+    }
+
+    async fn settle(&mut self) {
+        let inner = Arc::clone(&self.present().inner);
+        // It waits for the log, which is not to be done where tasks run.
+        let settling = std::thread::spawn(move || {
+            inner.absorb().unwrap();
+            inner.catalog.flush(inner.clock.now()).unwrap();
+            inner.catalog.compact().unwrap();
+            while inner.collect_oldest().unwrap() {}
+        });
+        settling.join().unwrap();
+    }
+
+    async fn reopen(&mut self) -> bool {
+        let store = self.store.take().unwrap();
+        assert_eq!(Arc::strong_count(&store), 1, "nobody else holds the store");
+        drop(store);
+        self.store = Some(Self::open(&self.place));
+        true
+    }
+}
+
+async fn fresh() -> impl Bench {
+    let place = Place::new();
+    EmbeddedBench { store: Some(EmbeddedBench::open(&place)), place }
+}
+
+conformance::suite!(fresh: plain settled reopened rested);
