@@ -48,7 +48,7 @@ impl Catalog {
         source: Source,
     ) -> Result<(), CatalogError> {
         let _alone = self.applying();
-        let below = self.look_below(&changes)?;
+        let below = self.look_below(&changes, source)?;
         let mut layers = self.layers_mut();
         for change in changes {
             layers.take(change, &below, source);
@@ -62,7 +62,7 @@ impl Catalog {
         Ok(())
     }
 
-    fn look_below(&self, changes: &[Change]) -> Result<Below, CatalogError> {
+    fn look_below(&self, changes: &[Change], source: Source) -> Result<Below, CatalogError> {
         let mut below = Below::default();
         let (wanted, frozen) = {
             let layers = self.layers();
@@ -91,6 +91,10 @@ impl Catalog {
                 Change::Appended { first, .. } if *first <= last => {
                     if let Some(at) = self.chunk_below(frozen, task, *first)? {
                         below.chunks.insert((task.clone(), *first), at);
+                    }
+                    // A cut may have come before it.
+                    if source == Source::Replay && !below.all_chunks.contains_key(task) {
+                        below.all_chunks.insert(task.clone(), self.chunks_below(frozen, task)?);
                     }
                 }
                 Change::Cut { .. } | Change::Deleted(_) if !below.all_chunks.contains_key(task) => {
@@ -132,7 +136,7 @@ impl Layers {
         };
         let Some(below) = &dirty.below else { return Ok(None) };
         let needed = match change {
-            Change::Appended { first, .. } => *first <= below.last_seq() && dirty.chunk(*first).is_none(),
+            Change::Appended { first, .. } => *first <= below.last_seq(),
             Change::Cut { .. } | Change::Deleted(_) => true,
             _ => false,
         };
@@ -188,7 +192,8 @@ impl Layers {
             dirty.now = Some(Kept::NOTHING);
         }
         let Some(kept) = &mut dirty.now else { return };
-        let is_cut = row.last_seq < kept.cut;
+        let kept_cut = kept.cut;
+        let is_cut = row.last_seq < kept_cut;
         if !is_cut {
             kept.lowest = kept.lowest.min(first);
         }
@@ -208,6 +213,10 @@ impl Layers {
             dirty.drop_chunk(first);
         } else {
             live.add(at);
+            if source == Source::Replay && first <= kept_cut && first > 1 {
+                // What lies before it was kept by the cut only because it was not known yet.
+                dirty.cut(kept_cut, below.all_chunks.get(&row.id), live);
+            }
         }
         if is_newer && let Some(kept) = &mut dirty.now {
             kept.row = Some(row);

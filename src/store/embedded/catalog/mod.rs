@@ -220,3 +220,6 @@ impl From<CatalogError> for StoreError {
 fn bad_key() -> CatalogError {
     CatalogError::Damaged("a key is not one".to_owned())
 }
+
+#[cfg(test)]
+mod tests;

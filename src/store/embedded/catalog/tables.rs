@@ -144,6 +144,13 @@ impl Tables {
         Ok(())
     }
 
+    /// Makes the next table fail: there is a file in its place.
+    #[cfg(test)]
+    pub(super) fn block_next(&self) {
+        let next = self.dir.join(TABLES).join(self.tree.next_table_id().to_string());
+        fs::write(next, "in the way").expect("the directory is there");
+    }
+
     /// Bytes of all tables.
     #[cfg(test)]
     pub(super) fn bytes(&self) -> u64 {

@@ -1,0 +1,1 @@
+//! Figures, on demand: `cargo test --lib catalog::tests::measure -- --ignored --nocapture`, optimised.
