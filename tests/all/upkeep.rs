@@ -220,7 +220,8 @@ async fn whoever_asks_for_events_that_retention_has_taken_is_told_so_and_what_to
     let error = &json(&told)["error"];
     assert_eq!((told.status.code(), &error["code"]), (Some(1), &"A2A_WEBCAP_ERR_GAP".into()));
     assert!(error["message"].as_str().unwrap().contains("not kept any more"), "{error}");
-    assert!(error["hint"].as_str().unwrap().contains("task get"), "{error}");
+    let hint = error["hint"].as_str().unwrap();
+    assert!(hint.contains("task get") && hint.contains("kept is 7: --after 6"), "{error}");
     let got = run(&state, &["task", "get", "-o", "json", "-a", address(&printed), &id]).await;
     assert_eq!(json(&got)["artifacts"][0]["parts"].as_array().unwrap().len(), 5, "the task is whole");
 }
