@@ -18,9 +18,10 @@ use super::writer::{Ending, Work};
 use crate::agent::Output;
 use crate::fault::{Fault, FaultKind};
 use crate::model::{
-    Event, Id, Message, Role, Struct, Task, TaskArtifactUpdateEvent, TaskState, TaskStatus,
-    TaskStatusUpdateEvent, Timestamp, Update, fresh_id,
+    Event, Id, Message, PartContent, Role, Struct, Task, TaskArtifactUpdateEvent, TaskState, TaskStatus,
+    TaskStatusUpdateEvent, Timestamp, Update, fresh_id, json,
 };
+
 use crate::store::{Answer, Append, Group};
 
 /// Work that has its events, which stand in the group.
@@ -493,6 +494,24 @@ fn check(output: &Output) -> Result<(), Refusal> {
     }
     if id.is_some_and(|id| id.is_empty()) {
         return Err(Refusal::Malformed("an artifact has no id"));
+    }
+    let (own, of_update) = match output {
+        Output::Artifact(chunk) => (&chunk.artifact.metadata, &chunk.metadata),
+        Output::Status { status, metadata } => {
+            (status.message.as_ref().map_or(&None, |message| &message.metadata), metadata)
+        }
+        Output::Reply(message) => (&message.metadata, &None),
+    };
+    let parts = parts.into_iter().flatten();
+    let (data, metadata): (Vec<_>, Vec<_>) = parts.map(|part| (&part.content, &part.metadata)).unzip();
+    let data = data.into_iter().filter_map(|content| match content {
+        PartContent::Data(value) => Some(value),
+        PartContent::Text(_) | PartContent::Raw(_) | PartContent::Url(_) => None,
+    });
+    let metadata = metadata.into_iter().chain([own, of_update]).flatten().flat_map(Struct::values);
+    // What is deeper could not be read back from the log.
+    if !data.chain(metadata).all(json::is_shallow) {
+        return Err(Refusal::Malformed("data or metadata is nested too deep"));
     }
     Ok(())
 }

@@ -13,7 +13,7 @@ use crate::recording::{Node, What};
 use crate::scratch::{Scratch, Tree};
 use crate::settings::{long, setting};
 use crate::subject::Subject;
-use crate::verify::{MORE, Stands, for_each, verify};
+use crate::verify::{MORE, Stands, Trial, for_each};
 
 /// A store at rest, and what it holds.
 struct AtRest {
@@ -41,7 +41,9 @@ impl AtRest {
         let scratch = Scratch::new();
         let directory = scratch.join("store");
         tree.write(&directory);
-        let stands = verify(Subject::Store, &directory, &self.history, self.groups..=self.groups)?;
+        let subject = Subject::Store;
+        let trial = Trial { subject, directory: &directory, history: &self.history, goes_on: true };
+        let stands = trial.verify(self.groups..=self.groups)?;
         if let Stands::Refused(_) = &stands {
             let mut now = Tree::read(&directory);
             let mut before = tree.clone();
@@ -67,6 +69,10 @@ impl Tally {
             Stands::Refused(_) => "refused",
         };
         *self.0.lock().expect("whole").entry(format!("{what}: {how}")).or_default() += 1;
+    }
+
+    fn of(&self, what: &str) -> usize {
+        self.0.lock().expect("whole").get(what).copied().unwrap_or(0)
     }
 }
 
@@ -147,40 +153,79 @@ fn ends(recorded: &Recorded, newest: Node) -> Vec<(usize, usize)> {
     acknowledged.collect()
 }
 
-#[test]
-fn a_torn_tail_costs_nothing_that_ends_before_it() {
+/// Cuts the newest segment of a store at many places. Where nothing is lost that was acknowledged, it must start.
+fn tear(subject: Subject, positions: usize) -> Tally {
     let seed = setting("A2A_WEBCAP_DURABLE_SEED").unwrap_or(1);
     let scratch = Scratch::new();
-    let order = Order { ending: Ending::Leave, ..order(Subject::Store, seed, &scratch) };
+    let order = Order { ending: Ending::Leave, ..order(subject, seed, &scratch) };
     let recorded = record(order, Tree::default());
     let tree = Tree::read(&recorded.order.directory);
     let newest = tree.files().map(|(path, _)| path).filter(|path| path.starts_with("log")).max();
     let newest = newest.expect("there is a log").to_owned();
-    let node = recorded.recording.node_after(&newest).expect("it was recorded");
-    let ends = ends(&recorded, node);
+    let ends = ends(&recorded, recorded.recording.node_after(&newest).expect("it was recorded"));
     let bytes = tree.0[&newest].as_ref().map_or(0, Vec::len);
-    let (positions, tally) = (long(4_096, 65_536).min(bytes), Tally::default());
+    let (positions, tally) = (positions.min(bytes), Tally::default());
     let torn = for_each(positions, |number| {
-        // Every byte of the last quarter, and the others evenly.
-        let cut = if number < positions / 4 { bytes - 1 - number } else { number * bytes / positions };
-        let least = ends.iter().filter(|(_, end)| *end <= cut).map(|(number, _)| *number).max();
+        // Every byte of the end, and the others evenly.
+        let cut = if number < positions / 2 { bytes - 1 - number } else { number * bytes / positions };
+        let least = ends.iter().filter(|(_, end)| *end <= cut).map(|(number, _)| *number).max().unwrap_or(0);
         let mut torn = tree.clone();
         torn.0.insert(newest.clone(), tree.0[&newest].as_ref().map(|bytes| bytes[..cut].to_vec()));
         let scratch = Scratch::new();
         let directory = scratch.join("store");
         torn.write(&directory);
-        let may = least.unwrap_or(0)..=recorded.order.to;
-        let stands = verify(Subject::Store, &directory, &recorded.history, may);
-        match stands.map_err(|reason| format!("seed {seed}: cut at {cut} of {bytes}: {reason}"))? {
-            Stands::Refused(reason) => {
-                Err(format!("seed {seed}: cut at {cut} of {bytes}: refused: {reason}"))
+        let goes_on = number % 8 == 0;
+        let trial = Trial { subject, directory: &directory, history: &recorded.history, goes_on };
+        let what = format!("seed {seed}: {} cut at {cut} of {bytes}", newest.display());
+        match trial.verify(least..=recorded.order.to).map_err(|reason| format!("{what}: {reason}"))? {
+            Stands::Refused(reason) if least == recorded.order.to => {
+                Err(format!("{what}: refused: {reason}"))
             }
-            whole @ Stands::Whole(_) => {
-                tally.count("torn", &whole);
+            stands => {
+                tally.count("torn", &stands);
                 Ok(())
             }
         }
     });
-    println!("{} of {bytes} bytes, {} acknowledged in them: {tally:?}", positions, ends.len());
+    println!("{positions} of {bytes} bytes: {tally:?}");
     torn.unwrap_or_else(|reason| panic!("{reason}"));
+    tally
+}
+
+#[test]
+fn a_torn_tail_costs_nothing_that_ends_before_it() {
+    let tally = tear(Subject::Roomy, long(4_096, 65_536));
+    assert_eq!(tally.of("torn: refused"), 0, "the catalog knows of nothing that could be missed");
+}
+
+#[test]
+fn a_torn_tail_of_a_log_that_was_written_down_is_cut_off_or_refused() {
+    tear(Subject::Store, long(512, 65_536));
+}
+
+#[test]
+fn a_missing_file_is_noticed() {
+    let seed = setting("A2A_WEBCAP_DURABLE_SEED").unwrap_or(1);
+    let tally = Tally::default();
+    for ending in [Ending::Close, Ending::Stay] {
+        let rest = AtRest::after(ending, seed);
+        let files: Vec<_> = rest.tree.files().map(|(path, _)| path.to_owned()).collect();
+        let newest = files.iter().filter(|path| path.starts_with("log")).max().expect("there is a log");
+        let missed = for_each(files.len(), |number| {
+            let path = &files[number];
+            if path == newest && ending == Ending::Stay {
+                // That is a tail torn where the segment begins.
+                return Ok(());
+            }
+            let mut tree = rest.tree.clone();
+            tree.0.remove(path);
+            let stands = rest.stands(&tree);
+            let stands =
+                stands.map_err(|reason| format!("{ending:?}, without {}: {reason}", path.display()))?;
+            tally.count(&kind(path), &stands);
+            Ok(())
+        });
+        missed.unwrap_or_else(|reason| panic!("{reason}"));
+    }
+    println!("{tally:?}");
 }

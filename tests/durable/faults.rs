@@ -15,7 +15,7 @@ use crate::settings::{long, setting};
 use crate::subject::Subject;
 use crate::toy::Vice;
 use crate::trace::{Call, calls};
-use crate::verify::{MORE, Stands, for_each, verify};
+use crate::verify::{MORE, Stands, Trial, for_each};
 
 /// The calls that are made to fail.
 const CALLS: [&str; 14] = [
@@ -173,8 +173,8 @@ fn meet(subject: Subject, fault: &Fault, seed: u64, known: &Known, endings: &End
     let ran = Program::new(order.clone()).trace(&fault.arguments(&paths), &trace);
     let sites = injected(&fs::read_to_string(&trace).expect("a trace"), &order.directory);
     judge(&ran, fault, &sites, endings).map_err(|reason| format!("{reason}: {ran:?}"))?;
-    let may = ran.ledger.acknowledged..=order.to;
-    match verify(subject, &order.directory, &known.history, may) {
+    let trial = Trial { subject, directory: &order.directory, history: &known.history, goes_on: true };
+    match trial.verify(ran.ledger.acknowledged..=order.to) {
         Ok(Stands::Whole(_)) => Ok(()),
         Ok(Stands::Refused(reason)) => Err(format!("it does not start again: {reason}: {ran:?}")),
         Err(reason) => Err(format!("afterwards {reason}: {ran:?}")),

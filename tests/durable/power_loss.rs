@@ -15,7 +15,7 @@ use crate::scratch::{Scratch, Tree};
 use crate::settings::{long, setting};
 use crate::subject::Subject;
 use crate::toy::Vice;
-use crate::verify::{Stands, for_each, verify};
+use crate::verify::{Stands, Trial, for_each};
 
 impl Recorded {
     /// A line of the trace at which the power goes: around a step, or when something has just been promised.
@@ -36,8 +36,9 @@ impl Recorded {
     ) -> Result<Stands, String> {
         let directory = scratch.join("store");
         losses.at(cut, seed).tree.write(&directory);
-        let may = self.acknowledged(cut)..=self.order.to;
-        match verify(self.order.subject, &directory, &self.history, may) {
+        let (subject, history) = (self.order.subject, &self.history);
+        let trial = Trial { subject, directory: &directory, history, goes_on: true };
+        match trial.verify(self.acknowledged(cut)..=self.order.to) {
             Ok(Stands::Refused(reason)) => Err(format!("it does not start: {reason}")),
             other => other,
         }

@@ -19,6 +19,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) enum Subject {
     /// The store, with small bounds: segments are soon full, and the catalog is soon written down.
     Store,
+    /// The store with large bounds: one segment, and the catalog stays in memory.
+    Roomy,
     /// A log that is only good enough to test the tests, and what is wrong with it. It can play only the history
     /// with this seed.
     Toy { seed: u64, vice: Vice },
@@ -49,16 +51,26 @@ impl Subject {
     pub(crate) fn open(self, directory: &Path) -> Result<Box<dyn Store>, String> {
         match self {
             Self::Store => {
-                let mut limits = StoreLimits::default();
+                let mut limits = roomy();
                 limits.segment_bytes = 64 << 10;
-                limits.reserve_bytes = 1 << 20;
                 limits.catalog_memory_bytes = 64 << 10;
                 limits.catalog_cache_bytes = 1 << 20;
-                limits.checkpoint_events = 4;
-                let store = EmbeddedStore::open(directory, &limits, &Clock::standing_at(NOW));
-                store.map(|store| Box::new(store) as Box<dyn Store>).map_err(|error| error.to_string())
+                store(directory, &limits)
             }
+            Self::Roomy => store(directory, &roomy()),
             Self::Toy { seed, vice } => Ok(Box::new(Toy::open(directory, seed, vice)?)),
         }
     }
+}
+
+fn roomy() -> StoreLimits {
+    let mut limits = StoreLimits::default();
+    limits.reserve_bytes = 1 << 20;
+    limits.checkpoint_events = 4;
+    limits
+}
+
+fn store(directory: &Path, limits: &StoreLimits) -> Result<Box<dyn Store>, String> {
+    let store = EmbeddedStore::open(directory, limits, &Clock::standing_at(NOW));
+    store.map(|store| Box::new(store) as Box<dyn Store>).map_err(|error| error.to_string())
 }

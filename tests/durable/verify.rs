@@ -26,50 +26,54 @@ pub(crate) enum Stands {
     Refused(String),
 }
 
-/// Opens a store, asks it everything, lets it go on, and opens it once more.
-///
-/// # Errors
-/// What is wrong: it holds no number of whole groups within `may`, or does not go on.
-pub(crate) fn verify(
-    subject: Subject,
-    directory: &Path,
-    history: &History,
-    may: RangeInclusive<usize>,
-) -> Result<Stands, String> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let body = || runtime.block_on(stands(subject, directory, history, may));
-    catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|panic| {
-        let said = panic.downcast_ref::<String>().cloned();
-        let said = said.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-        Err(format!("it panicked: {}", said.unwrap_or_default()))
-    })
+/// What is done with a store after a disaster.
+#[derive(Clone, Copy)]
+pub(crate) struct Trial<'a> {
+    pub(crate) subject: Subject,
+    pub(crate) directory: &'a Path,
+    pub(crate) history: &'a History,
+    /// Whether it must also take more groups, stop, and start once more.
+    pub(crate) goes_on: bool,
 }
 
-async fn stands(
-    subject: Subject,
-    directory: &Path,
-    history: &History,
-    may: RangeInclusive<usize>,
-) -> Result<Stands, String> {
-    let store = match subject.open(directory) {
-        Ok(store) => store,
-        Err(reason) if reason.trim().is_empty() => return Err("it refuses without a reason".to_owned()),
-        Err(reason) => return Ok(Stands::Refused(reason)),
-    };
-    let held = groups_held(&*store, history, may).await?;
-    let more = (held + MORE).min(history.steps.len());
-    for number in held + 1..=more {
-        let done = store.commit(&history.steps[number - 1].group).await;
-        done.map_err(|error| format!("after {held} groups it does not take group {number}: {error}"))?;
+impl Trial<'_> {
+    /// Opens the store, asks it everything, and lets it go on.
+    ///
+    /// # Errors
+    /// What is wrong: it holds no number of whole groups within `may`, or does not go on.
+    pub(crate) fn verify(&self, may: RangeInclusive<usize>) -> Result<Stands, String> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        catch_unwind(AssertUnwindSafe(|| runtime.block_on(self.stands(may)))).unwrap_or_else(|panic| {
+            let said = panic.downcast_ref::<String>().cloned();
+            let said = said.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+            Err(format!("it panicked: {}", said.unwrap_or_default()))
+        })
     }
-    store.close().await.map_err(|error| format!("it does not close: {error}"))?;
-    drop(store);
-    let again = subject.open_again(directory).map_err(|error| format!("it does not open again: {error}"))?;
-    compare(&*again, history, more)
-        .await
-        .map_err(|reason| format!("after {more} groups and a stop: {reason}"))?;
-    again.close().await.map_err(|error| format!("it does not close again: {error}"))?;
-    Ok(Stands::Whole(held))
+
+    async fn stands(&self, may: RangeInclusive<usize>) -> Result<Stands, String> {
+        let store = match self.subject.open(self.directory) {
+            Ok(store) => store,
+            Err(reason) if reason.trim().is_empty() => return Err("it refuses without a reason".to_owned()),
+            Err(reason) => return Ok(Stands::Refused(reason)),
+        };
+        let held = groups_held(&*store, self.history, may).await?;
+        if !self.goes_on {
+            return Ok(Stands::Whole(held));
+        }
+        let more = (held + MORE).min(self.history.steps.len());
+        for number in held + 1..=more {
+            let done = store.commit(&self.history.steps[number - 1].group).await;
+            done.map_err(|error| format!("after {held} groups it does not take group {number}: {error}"))?;
+        }
+        store.close().await.map_err(|error| format!("it does not close: {error}"))?;
+        drop(store);
+        let again = self.subject.open_again(self.directory);
+        let again = again.map_err(|error| format!("it does not open again: {error}"))?;
+        let same = compare(&*again, self.history, more).await;
+        same.map_err(|reason| format!("after {more} groups and a stop: {reason}"))?;
+        again.close().await.map_err(|error| format!("it does not close again: {error}"))?;
+        Ok(Stands::Whole(held))
+    }
 }
 
 /// Does something with each number below `count`, on all cores. The first failure ends it; a hang or a panic in a
