@@ -279,7 +279,7 @@ interface TaskHandle {
   #
   # Afterwards the task is as one that never was, for everybody: get, subscribe, send and a second delete
   # fail with TASK_NOT_FOUND, lists do not count it, and a stream that was still reading its events fails
-  # with that error. This handle and every other one on the task, handed on or not, can do nothing more
+  # with that error. A repeat of the send that opened it opens another task. This handle and every other one on the task, handed on or not, can do nothing more
   # than be dropped. A caller that lost the answer deletes again, and takes TASK_NOT_FOUND for success.
 }
 

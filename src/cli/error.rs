@@ -108,7 +108,7 @@ impl CliError {
             other => (name(other), exit::FAILURE),
         };
         let a2a_code = (kind != FaultKind::Disconnected).then(|| kind.code());
-        let hint = hint(kind, authenticated).map(str::to_owned);
+        let hint = hint(kind, authenticated).map(str::to_owned).or_else(|| gap_hint(fault));
         Self::Failed(Box::new(Failure { code, message: fault.message().to_owned(), hint, a2a_code, exit }))
     }
 
@@ -153,6 +153,19 @@ fn camel(reason: &str) -> String {
     reason.split('_').map(capitalized).collect()
 }
 
+/// Where to go on when retention has taken the events that were asked for.
+fn gap_hint(fault: &Fault) -> Option<String> {
+    let whole = "`a2a-webcap task get ID` shows the whole task";
+    let oldest = fault.metadata().get("oldest").and_then(|oldest| oldest.parse::<u64>().ok());
+    (fault.kind() == FaultKind::Gap).then(|| match oldest {
+        Some(oldest) => {
+            let after = oldest.saturating_sub(1);
+            format!("{whole}; the oldest event that is kept is {oldest}: --after {after} begins with it")
+        }
+        None => whole.to_owned(),
+    })
+}
+
 fn hint(kind: FaultKind, authenticated: bool) -> Option<&'static str> {
     match kind {
         FaultKind::Disconnected => {
@@ -165,9 +178,6 @@ fn hint(kind: FaultKind, authenticated: bool) -> Option<&'static str> {
         FaultKind::TaskNotFound => {
             Some("`a2a-webcap task list` shows your tasks; --debug shows what was sent")
         }
-        FaultKind::Gap => Some(
-            "`a2a-webcap task get ID` shows the whole task; without --after, a subscription begins there",
-        ),
         FaultKind::UnsupportedOperation => Some("`a2a-webcap card get` shows what the agent can do"),
         _ => None,
     }

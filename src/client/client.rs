@@ -78,12 +78,18 @@ impl Client {
 
     /// Sends a message and waits until the task stops, in a terminal or an interrupted state; with
     /// `return_immediately` only until there is a task. Dropping the future does not cancel the task. After a
-    /// lost line the same message is sent again; the server knows it by its id.
+    /// lost line the same message is sent again; the server knows it by its id. Not so without credentials: then
+    /// the loss is the answer, and whether the message has arrived is not known.
     pub async fn send(&self, call: impl Into<SendCall>) -> Result<SendMessageResponse> {
         let call = call.into();
         if call.returns_immediately() {
-            let send =
-                move |uplink: Rc<Uplink>| uplink.call(move |live| Ok(live.operations().send(call.clone())));
+            let send = move |uplink: Rc<Uplink>| async move {
+                if uplink.may_send_again() {
+                    uplink.call(move |live| Ok(live.operations().send(call.clone()))).await
+                } else {
+                    uplink.call_once(move |live| Ok(live.operations().send(call))).await
+                }
+            };
             return self.uplink.ask(send).await;
         }
         let history_length = call.history_length();

@@ -81,6 +81,9 @@ impl Follower {
                 Attempt::Finished => return Ok(()),
                 Attempt::Lost(fault) => fault,
             };
+            if self.might_send_twice() {
+                return Err(lost);
+            }
             first = false;
             if self.relay.progressed.get() {
                 waits.reset();
@@ -194,6 +197,13 @@ impl Follower {
         if let (Source::Uplink(uplink), Some(notice)) = (&self.source, notice) {
             uplink.settings().listener.tell(notice);
         }
+    }
+
+    /// Whether going on means to send again what may have arrived, to a server that would not notice.
+    fn might_send_twice(&self) -> bool {
+        let Source::Uplink(uplink) = &self.source else { return false };
+        let is_unanswered = self.relay.position.borrow().last().is_none();
+        matches!(self.origin, Origin::Send(_)) && is_unanswered && !uplink.may_send_again()
     }
 
     fn policy(&self) -> RetryPolicy {

@@ -197,6 +197,36 @@ async fn a_server_whose_store_fails_ends_at_once_with_one_line_and_starts_again_
 }
 
 #[tokio::test]
+async fn whoever_asks_for_events_that_retention_has_taken_is_told_so_and_what_to_do() {
+    let state = Scratch::new();
+    std::fs::create_dir_all(&state.0).unwrap();
+    let settings = state.0.join("settings.toml");
+    let text =
+        "[limits.engine]\nretention-interval = 0.1\n[limits.engine.retention.completed]\nevents-age = 0.0\n";
+    std::fs::write(&settings, text).unwrap();
+    let (_server, printed) = serve_with(&state, &["--config", settings.to_str().unwrap()]).await;
+    let id = send(&state, &printed, &["burst 5"]).await.remove(0);
+    let subscribe =
+        ["task", "subscribe", "-o", "json", "-a", address(&printed), "--after", "1", "--stream", &id];
+    let told = async {
+        loop {
+            let told = run(&state, &subscribe).await;
+            if told.status.code() != Some(0) {
+                return told;
+            }
+        }
+    };
+    let told = soon("the events go", told).await;
+    let error = &json(&told)["error"];
+    assert_eq!((told.status.code(), &error["code"]), (Some(1), &"A2A_WEBCAP_ERR_GAP".into()));
+    assert!(error["message"].as_str().unwrap().contains("not kept any more"), "{error}");
+    let hint = error["hint"].as_str().unwrap();
+    assert!(hint.contains("task get") && hint.contains("kept is 7: --after 6"), "{error}");
+    let got = run(&state, &["task", "get", "-o", "json", "-a", address(&printed), &id]).await;
+    assert_eq!(json(&got)["artifacts"][0]["parts"].as_array().unwrap().len(), 5, "the task is whole");
+}
+
+#[tokio::test]
 async fn commands_about_a_store_want_one_that_is_on_disk() {
     let state = Scratch::new();
     let refused = run(&state, &["backup", "copy", "--store", "memory"]).await;
