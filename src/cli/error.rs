@@ -34,6 +34,8 @@ pub(super) enum CliError {
     Pipe(io::Error),
     /// Ctrl-C; what is to be said is said.
     Interrupted,
+    /// What is wrong stands in the result; only the exit code is left to give.
+    Said(u8),
 }
 
 /// One failure, as it is reported.
@@ -76,6 +78,17 @@ impl CliError {
 
     pub(super) fn card_invalid(message: impl Into<String>) -> Self {
         Self::local("A2ACLI_ERR_CARD_INVALID", exit::FAILURE, message)
+    }
+
+    /// The store cannot be used as it is. Nothing that the arguments say is wrong with themselves, but others
+    /// may help.
+    pub(super) fn store(message: impl Into<String>) -> Self {
+        Self::local("A2A_WEBCAP_ERR_STORE", exit::USAGE, message)
+    }
+
+    /// The store failed while it was in use.
+    pub(super) fn store_failed(message: impl Into<String>) -> Self {
+        Self::local("A2A_WEBCAP_ERR_STORE_FAILED", exit::FAILURE, message)
     }
 
     pub(super) fn timeout(after: Duration) -> Self {
@@ -152,6 +165,9 @@ fn hint(kind: FaultKind, authenticated: bool) -> Option<&'static str> {
         FaultKind::TaskNotFound => {
             Some("`a2a-webcap task list` shows your tasks; --debug shows what was sent")
         }
+        FaultKind::Gap => Some(
+            "`a2a-webcap task get ID` shows the whole task; without --after, a subscription begins there",
+        ),
         FaultKind::UnsupportedOperation => Some("`a2a-webcap card get` shows what the agent can do"),
         _ => None,
     }

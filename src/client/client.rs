@@ -1,5 +1,6 @@
 //! The client for ordinary programs: `Send`, cheap to clone, and back after a lost line.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use super::authority::{Identity, ServerInfo, SessionPolicy};
@@ -152,6 +153,29 @@ impl Client {
         let cancel =
             move |uplink: Rc<Uplink>| uplink.call(move |live| Ok(live.operations().cancel_task(&request)));
         self.uplink.ask(cancel).await
+    }
+
+    /// Deletes a finished task, with everything that is known of it: for everybody it is then as one that never
+    /// was.
+    ///
+    /// # Errors
+    /// `TASK_NOT_FOUND`; `UNSUPPORTED_OPERATION` while the task is not finished; `FORBIDDEN` if the credentials
+    /// do not include it.
+    pub async fn delete(&self, task: impl Into<Id>) -> Result<()> {
+        let task = task.into();
+        let delete = move |uplink: Rc<Uplink>| async move {
+            let tries = Cell::new(0_u32);
+            let deleted = uplink.call(|live| {
+                tries.set(tries.get() + 1);
+                Ok(live.session()?.task(&task).delete())
+            });
+            match deleted.await {
+                // The try before was cut off from its answer: it has done its work.
+                Err(fault) if fault.kind() == FaultKind::TaskNotFound && tries.get() > 1 => Ok(()),
+                result => result,
+            }
+        };
+        self.uplink.ask(delete).await
     }
 
     /// Turns the secret of [`TaskRef::share`] into the task. It works once, and what it gives ends with the

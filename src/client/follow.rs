@@ -105,17 +105,23 @@ impl Follower {
             Source::Handle(_) => None,
         };
         let (sink, mut ended) = self.relay.sink();
+        let resumption = (!first).then(|| self.resumption());
         let subscription = self.begin(live.as_ref(), sink);
         let ready = subscription.ready();
         let mut accepted = false;
         let end = loop {
             tokio::select! {
                 biased;
-                end = &mut ended => break end,
+                end = &mut ended => {
+                    if end.is_ok() && !accepted {
+                        self.tell(resumption);
+                    }
+                    break end;
+                }
                 answer = ready.clone(), if !accepted => match answer {
                     Ok(()) => {
                         accepted = true;
-                        self.tell_resumed(first);
+                        self.tell(resumption.clone());
                     }
                     Err(fault) => return self.refused(live.as_ref(), first, fault),
                 }
@@ -174,13 +180,19 @@ impl Follower {
         if lost || busy { Ok(Attempt::Lost(fault)) } else { Err(fault) }
     }
 
-    fn tell_resumed(&self, first: bool) {
-        let Source::Uplink(uplink) = &self.source else { return };
+    /// What is to be said if the next attempt succeeds. Asked before it begins: events may come before its
+    /// answer is looked at.
+    fn resumption(&self) -> ClientNotice {
         let task = self.relay.task.borrow().clone();
-        if let Some((task, after)) = task.zip(self.relay.position.borrow().last())
-            && !first
-        {
-            uplink.settings().listener.tell(ClientNotice::Resumed { task, after });
+        match task.zip(self.relay.position.borrow().last()) {
+            Some((task, after)) => ClientNotice::Resumed { task, after },
+            None => ClientNotice::Repeated,
+        }
+    }
+
+    fn tell(&self, notice: Option<ClientNotice>) {
+        if let (Source::Uplink(uplink), Some(notice)) = (&self.source, notice) {
+            uplink.settings().listener.tell(notice);
         }
     }
 

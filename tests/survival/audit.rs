@@ -43,9 +43,8 @@ async fn audit_task(session: &Session, ledger: &Ledger, id: &str, seen: &Seen) {
             }
             Err(_) => {
                 let (until, was) = (seen.last(), seen.state);
-                return ledger.wrong(format!(
-                    "{id}: an audit came to event {last}; seen were {until} and {was:?}"
-                ));
+                return ledger
+                    .wrong(format!("{id}: an audit came to event {last}; seen were {until} and {was:?}"));
             }
         }
     }

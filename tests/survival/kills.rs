@@ -54,9 +54,7 @@ impl Clients {
                         }
                         None => {
                             let (client, who) = (users[writer].clone(), writer % WHO.len());
-                            tokio::task::spawn_local(
-                                UserSlot { client, who, ledger, rng, enough }.run(),
-                            )
+                            tokio::task::spawn_local(UserSlot { client, who, ledger, rng, enough }.run())
                         }
                     });
                 }

@@ -95,7 +95,8 @@ impl Followed {
         self.id = event.task_id().map(str::to_owned);
         if let StreamResponse::StatusUpdate(update) = &event.content {
             self.state = Some(update.status.state);
-            self.said = update.status.message.as_ref().map(|said| said.text().into_owned()).unwrap_or_default();
+            self.said =
+                update.status.message.as_ref().map(|said| said.text().into_owned()).unwrap_or_default();
         }
     }
 

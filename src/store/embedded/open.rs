@@ -149,7 +149,7 @@ fn catch_up(home: &Home, catalog: &Catalog, log: &Scan, from: LogPoint) -> Resul
             chain: frame.sum,
             ..point
         };
-        catalog.apply(changes, end)?;
+        catalog.replay(changes, end)?;
         if catalog.needs_flush() {
             catalog.flush(crate::model::Timestamp::from_unix_nanos(i64::MIN))?;
         }

@@ -7,7 +7,7 @@ use super::layer::{Dirty, Layer};
 use super::records::{self, Counts, Head, Kept};
 use super::tables::Ingest;
 use super::{Catalog, CatalogError, bad_key};
-use crate::model::{Id, Timestamp};
+use crate::model::{Id, TaskState, Timestamp};
 use crate::store::TaskRow;
 use crate::store::embedded::LogPoint;
 
@@ -114,8 +114,7 @@ impl Flush<'_> {
     fn lists(&self, run: &mut Run) -> Result<(), CatalogError> {
         for (_, dirty) in self.dirty() {
             let (before, after) = rows(dirty);
-            let place = |row: &TaskRow| (row.state, row.status_timestamp);
-            let stays = before.map(place) == after.map(place);
+            let stays = before.map(listed_at) == after.map(listed_at);
             if let Some(row) = before.filter(|_| !stays) {
                 for scope in scopes(row) {
                     run.remove(|key| put_list(key, scope, row));
@@ -224,6 +223,11 @@ impl Flush<'_> {
 
 fn rows(dirty: &Dirty) -> (Option<&TaskRow>, Option<&TaskRow>) {
     (dirty.below.as_ref().and_then(|below| below.row.as_ref()), dirty.row())
+}
+
+/// Where a row is listed. Another task may have come under the id of one that went.
+fn listed_at(row: &TaskRow) -> (TaskState, Timestamp, [&Id; 3]) {
+    (row.state, row.status_timestamp, [&row.context, &row.agent, &row.owner])
 }
 
 /// An owner's, and the conversation's.

@@ -41,7 +41,7 @@ impl Catalog {
         };
         loop {
             // One more than wanted tells whether there is a next page.
-            disk.fill(query.wanted + 1)?;
+            disk.fill(query.wanted.saturating_add(1))?;
             let layers = self.settled();
             if layers.generation != generation {
                 return Ok(None);
