@@ -17,10 +17,14 @@ mod link;
 mod process;
 mod random;
 mod slots;
+mod storm;
 
 #[expect(dead_code, reason = "shared with the other integration tests")]
 #[path = "../all/doubles.rs"]
 mod doubles;
+#[expect(dead_code, reason = "shared with the other integration tests")]
+#[path = "../all/line.rs"]
+mod line;
 #[expect(dead_code, reason = "shared with the other integration tests")]
 #[path = "../all/world.rs"]
 mod world;

@@ -1,7 +1,7 @@
 //! A server as a process of its own, which a test can kill, stop and start again.
 
 use std::fs::OpenOptions;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -85,7 +85,7 @@ impl Settings {
         Command::new(std::env::current_exe().expect("a test has a file"))
             .args(["process::the_server_of_the_other_tests", "--exact", "--nocapture"])
             .env("A2A_WEBCAP_SERVE", serde_json::to_string(self).expect("plain settings"))
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(log)
             .spawn()
@@ -157,12 +157,16 @@ pub(crate) fn kill(child: &mut Child) {
 }
 
 /// No test by itself: the process that the others start. One agent goes on after a restart, and the one called
-/// `mortal` does not. SIGTERM ends it as it ends `serve`.
+/// `mortal` does not. SIGTERM ends it as it ends `serve`; it does not outlive the test either.
 #[test]
 fn the_server_of_the_other_tests() {
     let Ok(settings) = std::env::var("A2A_WEBCAP_SERVE") else { return };
     let settings: Settings = serde_json::from_str(&settings).unwrap();
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(tracing::Level::WARN).init();
+    std::thread::spawn(|| {
+        let _ = std::io::stdin().read_to_end(&mut Vec::new());
+        std::process::exit(1);
+    });
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let mut terminate =
