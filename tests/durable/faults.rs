@@ -76,12 +76,16 @@ pub(crate) fn paths(calls: &[Call], directory: &Path) -> BTreeSet<String> {
     let mut paths = BTreeSet::from([directory.display().to_string()]);
     for call in calls {
         let named = (0..call.arguments.len()).filter(|index| call.arguments[*index].starts_with('"'));
-        // What is written is no path.
-        let named = named.filter(|_| !call.name.contains("write")).map(|index| call.path(index));
+        let named = named.filter(|_| names_paths(call)).map(|index| call.path(index));
         let all = named.chain(call.path_of_descriptor(0));
         paths.extend(all.filter(|path| Path::new(path).starts_with(directory)));
     }
     paths
+}
+
+/// Whether its texts are paths, and not what is read or written.
+fn names_paths(call: &Call) -> bool {
+    !call.name.contains("read") && !call.name.contains("write")
 }
 
 /// Every fault that a run like this one could meet.
@@ -124,12 +128,15 @@ pub(crate) fn injected(trace: &str, directory: &Path) -> BTreeSet<String> {
     let injected = calls(trace).into_iter().filter(|call| call.injected);
     let sites = injected.map(|call| {
         let first = (0..call.arguments.len()).find(|index| call.arguments[*index].starts_with('"'));
-        let named = first.filter(|_| !call.name.contains("write")).map(|index| call.path(index));
+        let named = first.filter(|_| names_paths(&call)).map(|index| call.path(index));
         let path = named.or_else(|| call.path_of_descriptor(0)).unwrap_or_default();
         let inside = Path::new(&path).strip_prefix(directory).ok();
         let part =
             inside.and_then(|inside| inside.iter().next()).map(|part| part.to_string_lossy().into_owned());
-        format!("{} on {}", call.name, part.as_deref().unwrap_or("the directory"))
+        // Making a file is something else than looking into one.
+        let makes = call.says(2, "O_CREAT");
+        let name = if makes { format!("{} to write", call.name) } else { call.name };
+        format!("{name} on {}", part.as_deref().unwrap_or("the directory"))
     });
     sites.collect()
 }
