@@ -58,7 +58,7 @@ pub struct WireLimits {
     pub exports: usize,
     /// Objects of the peer that it may make us hold.
     pub imports: usize,
-    /// Calls of the peer that may be unanswered.
+    /// Calls of the peer that may be unanswered. A client lets its server have as many as that may make by `calls`.
     pub questions: usize,
     /// Calls on objects of the peer that it may leave unanswered before streams wait for it. What goes beyond
     /// that by twice `exports` ends the connection.

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use a2a_webcap::agent::{Agent, AgentError, Turn, Updates};
+use a2a_webcap::client::TaskEvent;
+use a2a_webcap::clock::Clock;
 use a2a_webcap::model::{AgentCard, Id, Task};
 use async_trait::async_trait;
 
@@ -51,6 +53,13 @@ pub(crate) fn counted(task: &Task) -> Vec<u64> {
     artifact.parts.iter().map(|part| part.as_text().and_then(number).expect("a number")).collect()
 }
 
+/// How long ago a number was said, if the event is one.
+pub(crate) fn age(event: &TaskEvent) -> Option<Duration> {
+    let said = event.artifact_text()?.split(' ').nth(1)?.parse::<i64>().ok()?;
+    let age = Clock::system().now().unix_nanos().saturating_sub(said);
+    Some(Duration::from_nanos(u64::try_from(age).unwrap_or(0)))
+}
+
 #[async_trait]
 impl Agent for Counter {
     fn card(&self) -> AgentCard {
@@ -75,7 +84,7 @@ impl Agent for Counter {
                     () = turn.cancellation.cancelled() => return Ok(()),
                 }
             }
-            let text = format!("{n} {}", ".".repeat(count.padding));
+            let text = format!("{n} {} {}", Clock::system().now().unix_nanos(), ".".repeat(count.padding));
             updates.chunk(id.clone(), text, n > 1, n == count.to).await?;
         }
         match count.asks {

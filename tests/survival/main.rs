@@ -17,6 +17,7 @@ mod link;
 mod process;
 mod random;
 mod slots;
+mod slow;
 mod storm;
 
 #[expect(dead_code, reason = "shared with the other integration tests")]
@@ -25,6 +26,9 @@ mod doubles;
 #[expect(dead_code, reason = "shared with the other integration tests")]
 #[path = "../all/line.rs"]
 mod line;
+#[expect(dead_code, reason = "shared with the other integration tests")]
+#[path = "../all/proxy.rs"]
+mod proxy;
 #[expect(dead_code, reason = "shared with the other integration tests")]
 #[path = "../all/world.rs"]
 mod world;

@@ -152,7 +152,12 @@ pub(crate) async fn open_tasks(link: &Link, ledger: &Ledger, tasks: usize, count
 }
 
 /// Everybody who is cut in one way.
-async fn subscribers(address: SocketAddr, tasks: &[String], ledger: &Ledger, rng: &mut Rng) -> Vec<Subscriber> {
+async fn subscribers(
+    address: SocketAddr,
+    tasks: &[String],
+    ledger: &Ledger,
+    rng: &mut Rng,
+) -> Vec<Subscriber> {
     let cuts = if is_long() { 50 } else { 20 };
     let shared_links: Vec<_> = (0..8).map(|_| Rc::new(Link::to(address))).collect();
     let mut lines = Vec::new();
@@ -194,8 +199,6 @@ fn five_hundred_subscribers_cut_twenty_times_each_have_every_event_once_and_in_o
         let tasks = open_tasks(&link, &ledger, TASKS, count).await;
         let subscribers = subscribers(served.address, &tasks, &ledger, &mut rng).await;
         let running = subscribers.into_iter().map(|subscriber| tokio::task::spawn_local(subscriber.run()));
-        let l2 = ledger.clone();
-        tokio::task::spawn_local(async move { loop { tokio::time::sleep(Duration::from_secs(3)).await; println!("{:?} {:?}", began.elapsed(), l2.counts()); } });
         for seen in join_all(running).await {
             // Submitted, working, the numbers, completed.
             assert_eq!(seen.expect("no defect"), NUMBERS + 3);
