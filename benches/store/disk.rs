@@ -12,8 +12,8 @@ pub(crate) struct Scratch(PathBuf);
 impl Scratch {
     /// An empty one; `name` tells those of one benchmark apart.
     pub(crate) fn new(name: &str) -> Outcome<Self> {
-        let root = Path::new(env!("CARGO_TARGET_TMPDIR"));
-        let dir = root.join(format!("bench-store-{}-{name}", std::process::id()));
+        let root = std::env::var_os("A2A_BENCH_DIR").unwrap_or_else(|| env!("CARGO_TARGET_TMPDIR").into());
+        let dir = PathBuf::from(root).join(format!("bench-store-{}-{name}", std::process::id()));
         fs::create_dir_all(&dir)?;
         Ok(Self(dir))
     }

@@ -14,8 +14,9 @@
 //! just before, and it is granted as many events for one sync. So the ratio is how much of its time our log spends
 //! as the loop spends all of it.
 //!
-//! Data goes to `target/tmp` and is removed afterwards: put `target` on the disk that you ask about. Processes,
-//! their cores and how to profile them: see `benches/rpc/main.rs`.
+//! Data goes to `target/tmp`, or to the directory that `A2A_BENCH_DIR` names, and is removed afterwards. Processes,
+//! their cores and how to profile them: see `benches/rpc/main.rs`. Only give no process of this benchmark a realtime
+//! priority: the file system's own threads must get their turn.
 
 #![expect(clippy::print_stdout, reason = "a benchmark reports on the terminal")]
 

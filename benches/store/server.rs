@@ -69,6 +69,7 @@ fn limits(kind: Kind) -> Limits {
     let mut limits = Limits::default();
     if kind == Kind::Retain {
         limits.engine.retention.completed.count = Some(RETAINED);
+        limits.engine.retention_interval = Duration::from_secs(1);
         // Else a day's answers would be kept, as they should.
         limits.engine.idempotency = REMEMBERED;
     }
