@@ -143,7 +143,7 @@ enum TaskRole {
   observe @1;  # get and subscribe
   answer @2;   # and send, while the task waits for input or authorization
   control @3;  # and send at any time, and cancel
-  owner @4;    # and attenuate and share
+  owner @4;    # and delete, attenuate and share
 }
 
 struct GrantPolicy {
@@ -267,6 +267,20 @@ interface TaskHandle {
   # A secret that somebody on another connection turns into a handle with A2aService.claim. It works
   # once, and not after the policy's expiry (by default and at most 24 hours). Whoever has the secret
   # has the authority: pass it on as you would a password.
+
+  delete @7 () -> (error :A2aError);
+  # Deletes the task, once it is finished: its events, its history and artifacts, its webhooks. Answered
+  # when the deletion is durable; nothing brings the task back. A server that has it names the feature
+  # `delete` in ServerInfo.
+  #
+  # Who may: a principal whose permissions include `delete`, on its own tasks, and whoever was handed the
+  # task as `owner`. Any other handle fails with FORBIDDEN, and nothing happens. A task that is not in a
+  # terminal state fails with UNSUPPORTED_OPERATION: cancel it first.
+  #
+  # Afterwards the task is as one that never was, for everybody: get, subscribe, send and a second delete
+  # fail with TASK_NOT_FOUND, lists do not count it, and a stream that was still reading its events fails
+  # with that error. A repeat of the send that opened it opens another task. This handle and every other one on the task, handed on or not, can do nothing more
+  # than be dropped. A caller that lost the answer deletes again, and takes TASK_NOT_FOUND for success.
 }
 
 struct Identity {

@@ -1,11 +1,13 @@
 //! Settings: one TOML file, then the environment (`A2A_WEBCAP_…`), then what the caller sets.
 
+use std::ffi::OsString;
+use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use figment::Figment;
 use figment::providers::{Env, Format as _, Serialized, Toml};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::auth::KeyEntry;
 use crate::limits::Limits;
@@ -19,8 +21,9 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Accepts that keys and messages cross the network unencrypted.
     pub insecure_plaintext: bool,
-    /// Where tasks are kept.
-    pub store: StoreChoice,
+    /// Where tasks are kept. Not said: by `serve` on disk, in the state directory; by a program's own server
+    /// in memory.
+    pub store: Option<StoreChoice>,
     /// The agent that answers: `demo` or `echo`.
     pub agent: String,
     /// Lets callers without credentials do everything that a key may, as one shared principal.
@@ -29,7 +32,7 @@ pub struct Config {
     pub workers: usize,
     /// Who may authenticate. Where there is none, a development key is made.
     pub keys: Vec<KeyEntry>,
-    /// Where the development key is kept; by default in the user's state directory.
+    /// Where the development key and, for `serve`, the store are kept; by default in the user's state directory.
     pub state_dir: Option<PathBuf>,
     /// Under which URL clients reach this server, if not under the address that it listens on.
     pub public_url: Option<String>,
@@ -37,21 +40,60 @@ pub struct Config {
     pub limits: Limits,
 }
 
-/// Where tasks are kept.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+/// Where tasks are kept. In the configuration a text: `memory`, or a directory's path.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreChoice {
     /// In memory: nothing survives a restart.
-    #[default]
     Memory,
+    /// In this directory, which is made if it is not there: what was answered or seen survives `kill -9` and
+    /// power loss. One server uses it at a time.
+    Directory(PathBuf),
 }
+
+impl StoreChoice {
+    /// `memory`, or a path; a directory of that name is `./memory`.
+    ///
+    /// # Errors
+    /// An empty text, with what to write instead.
+    pub fn parse(text: impl Into<OsString>) -> Result<Self, &'static str> {
+        let text = text.into();
+        match text.to_str() {
+            Some("") => Err("must be `memory` or a directory's path"),
+            Some(MEMORY) => Ok(Self::Memory),
+            _ => Ok(Self::Directory(PathBuf::from(text))),
+        }
+    }
+}
+
+impl fmt::Display for StoreChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Memory => f.write_str(MEMORY),
+            Self::Directory(path) => fmt::Display::fmt(&path.display(), f),
+        }
+    }
+}
+
+impl Serialize for StoreChoice {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for StoreChoice {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::parse(String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+    }
+}
+
+const MEMORY: &str = "memory";
 
 impl Default for Config {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, DEFAULT_PORT)),
             insecure_plaintext: false,
-            store: StoreChoice::default(),
+            store: None,
             agent: "demo".to_owned(),
             anonymous: false,
             workers: 0,
@@ -76,9 +118,10 @@ impl Config {
         if let Some(file) = file {
             figment = figment.merge(Toml::file_exact(file));
         }
-        // The development key is not a setting: it is read where it is used, and shown nowhere.
+        // The development key is not a setting: it is read where it is used, and shown nowhere. What is logged
+        // is decided before there are settings.
         let environment = Env::prefixed(ENVIRONMENT)
-            .ignore(&["dev_key", "state_dir"])
+            .ignore(&["dev_key", "state_dir", "log"])
             .map(|key| key.as_str().replace('_', "-").into());
         figment.merge(environment).extract().map_err(Box::new)
     }
@@ -113,6 +156,20 @@ mod tests {
         assert_eq!((config.agent.as_str(), config.limits.net.connections), ("echo", 7));
         assert_eq!(config.limits.net.header_timeout, std::time::Duration::from_millis(500));
         assert_eq!(config.listen.port(), DEFAULT_PORT);
+    }
+
+    #[test]
+    fn a_store_is_memory_or_a_path_and_a_directory_may_be_called_memory_too() {
+        let store = |toml: &str| load(toml).unwrap().store;
+        assert_eq!(store(""), None);
+        assert_eq!(store("store = \"memory\""), Some(StoreChoice::Memory));
+        for path in ["./memory", "/var/lib/a2a", "tasks"] {
+            let choice = StoreChoice::Directory(PathBuf::from(path));
+            assert_eq!(store(&format!("store = {path:?}")), Some(choice.clone()));
+            assert_eq!(StoreChoice::parse(choice.to_string()), Ok(choice), "what is shown can be given");
+        }
+        let error = load("store = \"\"").unwrap_err().to_string();
+        assert!(error.contains("must be `memory` or a directory's path"), "{error}");
     }
 
     #[test]

@@ -27,8 +27,8 @@
 //! ```
 //!
 //! # What it is not
-//! It has no TLS yet, so it listens beyond loopback only when told to; it keeps tasks in memory, so that nothing
-//! survives a restart; and A2A's standard bindings (JSON-RPC, HTTP+JSON, gRPC) do not stand beside it yet.
+//! It has no TLS yet, so it listens beyond loopback only when told to; a program's own server keeps tasks in
+//! memory unless it is given a directory ([`data_dir`](server::Builder::data_dir)), which `serve` does; and A2A's standard bindings (JSON-RPC, HTTP+JSON, gRPC) do not stand beside it yet.
 //!
 //! # Limits
 //! Everything that a peer can fill has a bound, all of them in [`limits::Limits`]: a message of 16 MiB, 4,096

@@ -58,7 +58,7 @@ pub struct WireLimits {
     pub exports: usize,
     /// Objects of the peer that it may make us hold.
     pub imports: usize,
-    /// Calls of the peer that may be unanswered.
+    /// Calls of the peer that may be unanswered. A client lets its server have as many as that may make by `calls`.
     pub questions: usize,
     /// Calls on objects of the peer that it may leave unanswered before streams wait for it. What goes beyond
     /// that by twice `exports` ends the connection.
@@ -144,6 +144,9 @@ pub struct EngineLimits {
     pub grant_depth: usize,
     /// How long finished tasks are kept.
     pub retention: Retention,
+    /// How often those that are not kept any more are looked for and taken.
+    #[serde(with = "seconds")]
+    pub retention_interval: Duration,
 }
 
 /// How long finished tasks are kept. By default for ever, or as long as the memory store's own bound allows.
@@ -274,6 +277,7 @@ impl Default for EngineLimits {
             grants_per_principal: 4_096,
             grant_depth: 16,
             retention: Retention::default(),
+            retention_interval: Duration::from_secs(60),
         }
     }
 }

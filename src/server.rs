@@ -3,9 +3,13 @@
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
+use std::thread;
 use std::time::Duration;
+
+use tokio::sync::oneshot;
 
 use crate::agent::Agent;
 use crate::agents;
@@ -22,6 +26,7 @@ use crate::model::{AgentCard, HttpAuthSecurityScheme, SecurityRequirement, Secur
 use crate::net::{self, ConnectionInfo, Document, Listening, NetConfig, NetCounters, Routes, WorkerRoutes};
 use crate::service::{AgentService, Agents, DEFAULT_TENANT, interface};
 use crate::shutdown::Shutdown;
+use crate::store::embedded::{EmbeddedStore, OpenError, Recovery};
 use crate::store::{MemoryStore, Store};
 use crate::transport::ConnectionHandle;
 
@@ -35,6 +40,7 @@ pub const CAPNP_BINDING: &str = "https://a2a-webcap.dev/bindings/capnp/v1";
 pub struct Server {
     listening: Listening,
     service: Arc<AgentService>,
+    recovery: Option<Recovery>,
     recovered: Recovered,
 }
 
@@ -94,8 +100,13 @@ impl Server {
         self.listening.counters()
     }
 
+    /// What the store on disk found when it was opened; none for a store in memory, or of one's own.
+    pub fn store_recovery(&self) -> Option<&Recovery> {
+        self.recovery.as_ref()
+    }
+
     /// Stops accepting, gives what runs the drain timeout, and ends. Streams end with `detached`. What has not ended
-    /// by then is recovered by the next server on the same store.
+    /// by then is recovered by the next server on the same store, which is closed and free for it when this is done.
     pub async fn stop(self) {
         let Self { listening, service, .. } = self;
         listening.stop().await;
@@ -181,6 +192,14 @@ impl Builder {
         self
     }
 
+    /// Keeps tasks in this directory, which is made if it is not there: what was answered or seen survives
+    /// `kill -9` and power loss. By default they are kept in memory.
+    #[must_use]
+    pub fn data_dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.config.store = Some(StoreChoice::Directory(dir.into()));
+        self
+    }
+
     /// Another store than the configured one.
     #[must_use]
     pub fn store(mut self, store: Arc<dyn Store>) -> Self {
@@ -191,7 +210,8 @@ impl Builder {
     /// Recovers what the server before this one was working on, then starts listening.
     ///
     /// # Errors
-    /// A setting that makes no sense, a store that is damaged, or an address that cannot be listened on.
+    /// A setting that makes no sense, an address that cannot be listened on, or a store that cannot be opened:
+    /// another server uses it, or what is on disk is damaged.
     pub async fn start(mut self) -> Result<Server, StartError> {
         if let Some(problem) = self.problem.take() {
             return Err(problem);
@@ -206,9 +226,6 @@ impl Builder {
             agents.insert(DEFAULT_TENANT, agent);
         }
         let limits = config.limits.clone();
-        let store = store.unwrap_or_else(|| match config.store {
-            StoreChoice::Memory => Arc::new(MemoryStore::new(&limits.engine)),
-        });
         let mut authenticator =
             Authenticator::new(KeyRing::new(&keys).map_err(StartError::Keys)?, clock.clone());
         if config.anonymous {
@@ -217,6 +234,13 @@ impl Builder {
         let authority = match audit {
             Some(audit) => Authority::audited(limits.engine.clone(), clock.clone(), audit),
             None => Authority::new(limits.engine.clone(), clock.clone()),
+        };
+        let (store, recovery) = match (store, &config.store) {
+            (Some(store), _) => (store, None),
+            (None, None | Some(StoreChoice::Memory)) => {
+                (Arc::new(MemoryStore::new(&limits.engine)) as _, None)
+            }
+            (None, Some(StoreChoice::Directory(dir))) => open_store(dir, &limits, &clock).await?,
         };
         let engine = Engine::builder(store).limits(limits.engine.clone()).clock(clock.clone());
         let engine = agents.iter().fold(engine, |engine, (name, agent)| engine.agent(name, agent));
@@ -238,6 +262,7 @@ impl Builder {
         let listening = match net::listen(config.listen, net, Arc::clone(&routes) as _, shutdown) {
             Ok(listening) => listening,
             Err(error) => {
+                // The store has to be free again when this returns.
                 service.engine().stop(Duration::ZERO).await;
                 return Err(StartError::Listen(error));
             }
@@ -247,7 +272,7 @@ impl Builder {
         let card = service.agents().default_card().ok_or_else(|| StartError::Agent(String::new()))?;
         let bytes = serde_json::to_vec(&card).expect("a card is texts, lists and maps of texts");
         let _ = routes.card.set(Arc::new(Document::new("application/json", bytes, started)));
-        Ok(Server { listening, service, recovered })
+        Ok(Server { listening, service, recovery, recovered })
     }
 }
 
@@ -258,6 +283,26 @@ impl fmt::Debug for Builder {
             .field("agents", &self.agents)
             .finish_non_exhaustive()
     }
+}
+
+/// Reads what a store on disk has to read at start, on a thread of its own, which may wait for the disk.
+async fn open_store(
+    dir: &Path,
+    limits: &Limits,
+    clock: &Clock,
+) -> Result<(Arc<dyn Store>, Option<Recovery>), StartError> {
+    let (dir, limits, clock) = (dir.to_owned(), limits.store.clone(), clock.clone());
+    let (open, opened) = oneshot::channel();
+    let opening = move || {
+        // Nobody waits any more where the start was given up; the store is then closed again.
+        let _ = open.send(EmbeddedStore::open(&dir, &limits, &clock));
+    };
+    thread::Builder::new().name("a2a-open".to_owned()).spawn(opening).map_err(StartError::Engine)?;
+    let opened =
+        opened.await.map_err(|_| StartError::Engine(io::Error::other("the store's opening panicked")))?;
+    let store = opened.map_err(StartError::Store)?;
+    let recovery = store.recovery().clone();
+    Ok((Arc::new(store), Some(recovery)))
 }
 
 /// Adds to an agent's card what only the server knows. Every interface is of the card's own origin, as
@@ -328,6 +373,8 @@ pub enum StartError {
     Listen(io::Error),
     /// The address is reachable from elsewhere, and nobody said that this may be.
     Plaintext(SocketAddr),
+    /// The store on disk cannot be opened.
+    Store(OpenError),
     /// The engine did not start.
     Engine(io::Error),
     /// What is in the store cannot be read.
@@ -348,6 +395,7 @@ impl fmt::Display for StartError {
                 "{address} can be reached from other machines, and there is no TLS yet: keys and messages would \
                  cross the network unencrypted. Listen on 127.0.0.1, or say --insecure-plaintext"
             ),
+            Self::Store(error) => write!(f, "the store cannot be opened: {error}"),
             Self::Engine(error) => write!(f, "the engine did not start: {error}"),
             Self::Recovery(fault) => {
                 write!(f, "the tasks of the server before this one cannot be recovered: {fault}")?;

@@ -1,13 +1,11 @@
-//! The cases, by name.
+//! The cases that compare with an echo, and the names of all.
 
 use crate::contender::{Contender, print_ratio};
+use crate::plan::{Case, Plan};
 use crate::statistics::{Bar, Sample};
-use crate::{Outcome, Plan, flight, idle, million};
+use crate::{Outcome, flight, idle, million};
 
-/// Name, and what it runs.
-type Case = (&'static str, fn(Plan) -> Outcome<bool>);
-
-const CASES: &[Case] = &[
+pub(crate) const CASES: &[Case] = &[
     ("null1", |plan| calls(plan, "null call, one after another", "null", 1, Bar::Floor(0.6))),
     ("who1", |plan| calls(plan, "whoAmI, one after another", "who", 1, Bar::None)),
     ("null64", |plan| calls(plan, "null call, 64 in flight", "null", 64, Bar::Floor(0.5))),
@@ -19,44 +17,6 @@ const CASES: &[Case] = &[
     ("idle", idle::measure),
     ("flight", flight::measure),
 ];
-
-/// Runs the cases that are named; all, if none is.
-pub(crate) fn run(words: &[&str]) -> Outcome<()> {
-    let mut plan = Plan { pairs: 11, millis: 1_000, quick: false };
-    let (mut chosen, mut strict) = (Vec::new(), false);
-    let mut words = words.iter();
-    while let Some(word) = words.next() {
-        match *word {
-            "--quick" => plan = Plan { pairs: 3, millis: 100, quick: true },
-            "--strict" => strict = true,
-            "--pairs" => plan.pairs = words.next().ok_or("--pairs: how many?")?.parse()?,
-            "--millis" => plan.millis = words.next().ok_or("--millis: how many?")?.parse()?,
-            name => match CASES.iter().find(|(case, _)| *case == name) {
-                Some(case) => chosen.push(case),
-                None => {
-                    let names: Vec<_> = CASES.iter().map(|(name, _)| *name).collect();
-                    return Err(format!("there is no case {name}; there are: {}", names.join(" ")).into());
-                }
-            },
-        }
-    }
-    if chosen.is_empty() {
-        chosen.extend(CASES);
-    }
-    let mut missed = Vec::new();
-    for (name, case) in chosen {
-        println!("\n== {name}");
-        if !case(plan)? {
-            missed.push(*name);
-        }
-    }
-    if missed.is_empty() {
-        println!("\nevery bar was met");
-    } else {
-        println!("\nbars were missed: {}", missed.join(" "));
-    }
-    if strict && !missed.is_empty() { Err("not good enough".into()) } else { Ok(()) }
-}
 
 /// Calls of one method.
 fn calls(plan: Plan, name: &str, kind: &str, window: usize, bar: Bar) -> Outcome<bool> {
@@ -155,3 +115,17 @@ fn short(plan: Plan) -> Outcome<bool> {
 
 /// Frames of an echo on their way, where a stream's window is meant.
 const WINDOW: usize = 64;
+
+impl Contender {
+    /// The product, and a client in some role.
+    pub(crate) fn ours(name: &str, role: &[&str]) -> Outcome<Self> {
+        Self::start(name.to_owned(), &["server"], role)
+    }
+
+    /// An echo of such frames.
+    fn echo(ask: u64, reply: u64, window: usize, flush: &str) -> Outcome<Self> {
+        let (ask, reply, window) = (ask.to_string(), reply.to_string(), window.to_string());
+        let name = format!("echo {ask} B / {reply} B, flush {flush}");
+        Self::start(name, &["echo-server", &reply, flush], &["echo-client", "", &ask, &window, flush])
+    }
+}

@@ -16,10 +16,11 @@ use tokio::sync::oneshot;
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::timeout;
 
+use crate::plan::Plan;
 use crate::process::{Process, SERVER_CORE};
-use crate::server::KEY;
 use crate::statistics::{Bar, Sample};
-use crate::{Outcome, Plan, proxy, wire};
+use crate::wire::KEY;
+use crate::{Outcome, proxy, wire};
 
 /// The case.
 pub(crate) fn measure(plan: Plan) -> Outcome<bool> {

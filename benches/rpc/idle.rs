@@ -9,10 +9,11 @@ use a2a_webcap::wire::capnp::capability_capnp::session;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use tokio::task::LocalSet;
 
+use crate::Outcome;
+use crate::plan::Plan;
 use crate::process::{CLIENT_CORE, Process, SERVER_CORE, answer};
 use crate::statistics::Bar;
 use crate::wire::{authenticate, connect};
-use crate::{Outcome, Plan};
 
 /// The client: each line says how many sessions there are to be in all. They stay open.
 pub(crate) fn run(address: &str) -> Outcome<()> {

@@ -26,16 +26,23 @@
 
 mod calls;
 mod cases;
+#[path = "../common/contender.rs"]
 mod contender;
 mod echo;
 mod flight;
 mod idle;
 mod million;
+#[path = "../common/plan.rs"]
+mod plan;
+#[path = "../common/process.rs"]
 mod process;
 mod proxy;
 mod server;
+#[path = "../common/statistics.rs"]
 mod statistics;
+#[path = "../common/streams.rs"]
 mod streams;
+#[path = "../common/wire.rs"]
 mod wire;
 
 use std::error::Error;
@@ -43,20 +50,8 @@ use std::error::Error;
 /// What goes wrong here is the end of the program.
 pub(crate) type Outcome<T> = Result<T, Box<dyn Error>>;
 
-/// How long and how often to measure.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Plan {
-    /// Pairs of runs that are interleaved.
-    pub(crate) pairs: usize,
-    /// Milliseconds of one run.
-    pub(crate) millis: u64,
-    /// Whether only to see that it works.
-    pub(crate) quick: bool,
-}
-
 fn main() -> Outcome<()> {
-    // Cargo says `--bench`, which means nothing here.
-    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    let arguments = plan::arguments();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
         [process::ROLE, "server", ..] => server::serve(),
@@ -69,6 +64,6 @@ fn main() -> Outcome<()> {
         [process::ROLE, "streams", address, kind, events, window] => {
             streams::run(address, kind, events.parse()?, window.parse()?)
         }
-        words => cases::run(words),
+        words => plan::run(words, cases::CASES),
     }
 }

@@ -1,8 +1,9 @@
 //! Whether a very long stream stays as fast as it began.
 
+use crate::Outcome;
 use crate::contender::{Contender, print_ratio};
+use crate::plan::Plan;
 use crate::statistics::{Bar, Sample};
-use crate::{Outcome, Plan};
 
 /// The case: the second half's time against the first's, and the server's memory at the end.
 pub(crate) fn measure(plan: Plan) -> Outcome<bool> {

@@ -6,9 +6,7 @@ use a2a_webcap::limits::Limits;
 
 use crate::Outcome;
 use crate::process::answer;
-
-/// The key that clients show.
-pub(crate) const KEY: &str = "the key of the benchmarks, which is long enough";
+use crate::wire::KEY;
 
 /// Serves until nobody asks any more; says the address.
 pub(crate) fn serve() -> Outcome<()> {

@@ -16,6 +16,8 @@ pub enum Permission {
     Answer,
     /// Cancel tasks.
     Cancel,
+    /// Delete finished tasks, with everything that is known of them.
+    Delete,
     /// Set, read and delete push notification configurations.
     Push,
     /// Hand authority on to somebody on another connection.
@@ -26,9 +28,9 @@ pub enum Permission {
 
 impl Permission {
     /// Every permission.
-    pub const ALL: [Permission; 7] = {
+    pub const ALL: [Permission; 8] = {
         use Permission::*;
-        [Read, Send, Answer, Cancel, Push, Share, ExtendedCard]
+        [Read, Send, Answer, Cancel, Delete, Push, Share, ExtendedCard]
     };
 
     /// The name that the configuration and messages to callers use.
@@ -38,6 +40,7 @@ impl Permission {
             Self::Send => "send",
             Self::Answer => "answer",
             Self::Cancel => "cancel",
+            Self::Delete => "delete",
             Self::Push => "push",
             Self::Share => "share",
             Self::ExtendedCard => "extended-card",

@@ -70,19 +70,19 @@ pub enum Role {
     Answer,
     /// Look at it, send messages into it, cancel it.
     Control,
-    /// Everything that can be done with a task, handing it on included.
+    /// Everything that can be done with a task, deleting it and handing it on included.
     Owner,
 }
 
 impl Role {
     /// What the role may do.
     pub const fn permissions(self) -> Permissions {
-        use Permission::{Answer, Cancel, Push, Read, Send, Share};
+        use Permission::{Answer, Cancel, Delete, Push, Read, Send, Share};
         match self {
             Self::Observe => Permissions::of(&[Read]),
             Self::Answer => Permissions::of(&[Read, Answer]),
             Self::Control => Permissions::of(&[Read, Send, Cancel]),
-            Self::Owner => Permissions::of(&[Read, Send, Cancel, Push, Share]),
+            Self::Owner => Permissions::of(&[Read, Send, Cancel, Delete, Push, Share]),
         }
     }
 }
@@ -145,6 +145,8 @@ mod tests {
     fn each_role_includes_the_one_before() {
         let roles = [Role::Observe, Role::Answer, Role::Control, Role::Owner].map(Role::permissions);
         assert!(roles.windows(2).all(|pair| pair[0].is_subset_of(pair[1]) && pair[0] != pair[1]));
-        assert!(!roles[2].contains(Permission::Share) && roles[3].contains(Permission::Share));
+        for owners in [Permission::Share, Permission::Delete] {
+            assert!(!roles[2].contains(owners) && roles[3].contains(owners), "{owners}");
+        }
     }
 }

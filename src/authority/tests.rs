@@ -379,7 +379,7 @@ fn the_audit_numbers_checks_before_the_answer_that_waited_for_them() {
 
 /// Any policy, sensible or not.
 fn any_policy() -> impl Strategy<Value = Policy> {
-    let permissions = proptest::option::of(proptest::sample::subsequence(Permission::ALL.to_vec(), 0..=7));
+    let permissions = proptest::option::of(proptest::sample::subsequence(Permission::ALL.to_vec(), 0..=8));
     let name = || proptest::option::of(proptest::sample::select(vec!["x", "y"]));
     let expires = proptest::option::of(0..100u64);
     (permissions, any::<bool>(), name(), name(), expires).prop_map(

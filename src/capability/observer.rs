@@ -61,7 +61,13 @@ pub(super) async fn follow(
         cause = pass.ended() => ended_by(&progress, &cause),
         () = detached.wait() => progress.end(EndReason::Detached, None),
         () = context.shutdown.stopping() => progress.end(EndReason::Detached, None),
-        end = drive(&mut feed, &mut observer, &progress, opening) => end,
+        end = drive(&mut feed, &mut observer, &progress, opening) => match end.reason {
+            // The process is about to end, and whoever comes back to the next one goes on.
+            EndReason::Failed if context.service.engine().has_failed() => {
+                progress.end(EndReason::Detached, None)
+            }
+            _ => end,
+        },
     };
     drop(feed);
     finish(pass, observer, end).await;

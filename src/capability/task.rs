@@ -113,6 +113,11 @@ impl TaskHandle {
         self.context.service.cancel_task(&self.caller(parameters), request).await
     }
 
+    /// Deletes the task, which has to be finished. The handle is worth nothing afterwards.
+    pub async fn delete(&self) -> Result<()> {
+        self.context.service.delete(&self.caller(ServiceParameters::new()), &self.id).await
+    }
+
     /// Calls the observer with the task's events from `start` on.
     pub async fn subscribe(
         &self,

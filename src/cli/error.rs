@@ -34,6 +34,8 @@ pub(super) enum CliError {
     Pipe(io::Error),
     /// Ctrl-C; what is to be said is said.
     Interrupted,
+    /// What is wrong stands in the result; only the exit code is left to give.
+    Said(u8),
 }
 
 /// One failure, as it is reported.
@@ -78,6 +80,17 @@ impl CliError {
         Self::local("A2ACLI_ERR_CARD_INVALID", exit::FAILURE, message)
     }
 
+    /// The store cannot be used as it is. Nothing that the arguments say is wrong with themselves, but others
+    /// may help.
+    pub(super) fn store(message: impl Into<String>) -> Self {
+        Self::local("A2A_WEBCAP_ERR_STORE", exit::USAGE, message)
+    }
+
+    /// The store failed while it was in use.
+    pub(super) fn store_failed(message: impl Into<String>) -> Self {
+        Self::local("A2A_WEBCAP_ERR_STORE_FAILED", exit::FAILURE, message)
+    }
+
     pub(super) fn timeout(after: Duration) -> Self {
         let message = format!("nothing came of it within {after:?}");
         Self::local("A2ACLI_ERR_TIMEOUT", exit::TIMEOUT, message)
@@ -95,7 +108,7 @@ impl CliError {
             other => (name(other), exit::FAILURE),
         };
         let a2a_code = (kind != FaultKind::Disconnected).then(|| kind.code());
-        let hint = hint(kind, authenticated).map(str::to_owned);
+        let hint = hint(kind, authenticated).map(str::to_owned).or_else(|| gap_hint(fault));
         Self::Failed(Box::new(Failure { code, message: fault.message().to_owned(), hint, a2a_code, exit }))
     }
 
@@ -138,6 +151,19 @@ fn camel(reason: &str) -> String {
         first.to_owned() + &rest.to_ascii_lowercase()
     };
     reason.split('_').map(capitalized).collect()
+}
+
+/// Where to go on when retention has taken the events that were asked for.
+fn gap_hint(fault: &Fault) -> Option<String> {
+    let whole = "`a2a-webcap task get ID` shows the whole task";
+    let oldest = fault.metadata().get("oldest").and_then(|oldest| oldest.parse::<u64>().ok());
+    (fault.kind() == FaultKind::Gap).then(|| match oldest {
+        Some(oldest) => {
+            let after = oldest.saturating_sub(1);
+            format!("{whole}; the oldest event that is kept is {oldest}: --after {after} begins with it")
+        }
+        None => whole.to_owned(),
+    })
 }
 
 fn hint(kind: FaultKind, authenticated: bool) -> Option<&'static str> {

@@ -1,11 +1,13 @@
 //! The command line: `a2a-webcap COMMAND`.
 //!
 //! Names, flags, output, exit codes and the error envelope follow the a2a-cli specification, version 0.2, as
-//! far as they go: `card get`, `send`, `task get|list|cancel|subscribe`; `serve` is our own. Nothing is
-//! remembered between two runs. Results go to standard output and everything else to standard error; there
-//! are no colours, no prompts, and no secrets in either.
+//! far as they go: `card get`, `send`, `task get|list|cancel|subscribe`; `serve`, `doctor`, `backup`, `restore`
+//! and `task delete` are our own. Nothing is remembered between two runs. Results go to standard output and
+//! everything else to standard error; there are no colours, no prompts, and no secrets in either.
 
+mod backup;
 mod card;
+mod doctor;
 mod error;
 mod follow;
 mod output;
@@ -13,6 +15,7 @@ mod parts;
 mod reach;
 mod send;
 mod serve;
+mod store;
 mod task;
 mod text;
 
@@ -108,6 +111,12 @@ enum Command {
     /// Look at an agent
     #[command(subcommand)]
     Card(card::CardCommand),
+    /// Look at the store, the disk, the clock and every setting; changes nothing
+    Doctor(doctor::Doctor),
+    /// Copy a store, while a server writes to it or not
+    Backup(backup::Backup),
+    /// Make a store from a backup
+    Restore(backup::Restore),
 }
 
 /// Runs the command line of this process.
@@ -154,6 +163,9 @@ fn execute(cli: Cli, matches: &clap::ArgMatches, output: &mut Output) -> Result<
             }
             Command::Task(command) => command.run(&global, output).await,
             Command::Card(command) => command.run(&global, output).await,
+            Command::Doctor(command) => command.run(output),
+            Command::Backup(command) => command.run(output),
+            Command::Restore(command) => command.run(output),
         }
     })
 }
@@ -164,6 +176,7 @@ fn finish(output: &mut Output, result: Result<(), CliError>) -> u8 {
         Ok(()) => exit::SUCCESS,
         Err(CliError::Pipe(error)) => written(Err(error)),
         Err(CliError::Interrupted) => exit::INTERRUPTED,
+        Err(CliError::Said(code)) => code,
         Err(CliError::Failed(failure)) => {
             let code = failure.exit;
             match output.failure(&failure) {

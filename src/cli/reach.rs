@@ -1,6 +1,8 @@
 //! From `--agent-card` and the credentials to a client.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -9,7 +11,7 @@ use super::Global;
 use super::error::CliError;
 use super::output::Output;
 use crate::auth::{DEV_KEY_VARIABLE, DevKey};
-use crate::client::{Client, ClientNotice, Credentials, Endpoint};
+use crate::client::{Client, ClientNotice, Credentials, Endpoint, RetryPolicy};
 use crate::config::Config;
 use crate::fault::Fault;
 use crate::model::{AgentCard, ServiceParameters};
@@ -39,7 +41,8 @@ impl Reach {
         if let Some(timeout) = global.timeout {
             builder = builder.connect_timeout(timeout);
         }
-        let connecting = builder.on_event(remark).connect();
+        let retry = RetryPolicy::default().longest_wait(LONGEST_WAIT).tries(TRIES);
+        let connecting = builder.retry(retry).on_event(remarks()).connect();
         let client = connecting.await.map_err(|fault| CliError::from_fault(&fault, authenticated))?;
         let flags = global.agent_card.as_deref().map_or_else(String::new, |agent| format!(" -a {agent}"));
         Ok(Self { client, authenticated, deadline, flags })
@@ -83,19 +86,37 @@ impl Reach {
     }
 }
 
-/// Said from the client's own thread, so not through [`Output`].
-fn remark(notice: ClientNotice) {
-    use std::io::Write as _;
-    let text = match notice {
-        ClientNotice::Reconnecting { attempt, wait, why } => {
-            let why = super::text::clean(why.message());
-            format!("connection lost ({why}); try {attempt} in {:.1} s", wait.as_secs_f64())
+/// Tells of a lost line and of its return, one line each: further tries are no news.
+fn remarks() -> impl Fn(ClientNotice) + Send + Sync + 'static {
+    let lost = AtomicBool::new(false);
+    move |notice| {
+        let is_news = match &notice {
+            ClientNotice::Reconnecting { .. } => !lost.swap(true, Ordering::Relaxed),
+            ClientNotice::Resumed { .. } | ClientNotice::Repeated => {
+                lost.store(false, Ordering::Relaxed);
+                true
+            }
+        };
+        if is_news {
+            // From the client's own thread, so not through `Output`.
+            let _ = writeln!(std::io::stderr(), "{}", remark(&notice));
+        }
+    }
+}
+
+fn remark(notice: &ClientNotice) -> String {
+    match notice {
+        ClientNotice::Reconnecting { why, .. } => {
+            format!("connection lost ({}); trying to get it back", super::text::clean(why.message()))
         }
         ClientNotice::Resumed { task, after } => {
-            format!("connected again; task {} goes on after event {after}", super::text::clean(&task))
+            format!("connected again; task {} resumed after event {after}", super::text::clean(task))
         }
-    };
-    let _ = writeln!(std::io::stderr(), "{text}");
+        ClientNotice::Repeated => {
+            "connected again; nothing had come yet, so the call was made again (a message counts once)"
+                .to_owned()
+        }
+    }
 }
 
 /// The address and the tenant of the agent that a reference names.
@@ -185,6 +206,11 @@ fn parameters(global: &Global) -> Result<ServiceParameters, CliError> {
 
 /// Where a server listens that was started without arguments.
 const LOCAL: &str = "http://127.0.0.1:8420";
+
+/// A restarting server may need some time, but somebody watches: the waits are 1, 2, 4, 5, 5, … seconds, for
+/// about a minute.
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+const TRIES: u32 = 13;
 
 /// How long an answer may take that does not depend on an agent.
 const USUAL: Duration = Duration::from_secs(30);

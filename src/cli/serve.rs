@@ -3,14 +3,17 @@
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::pin::pin;
 
 use clap::Args;
 
 use super::error::CliError;
 use super::output::Output;
+use super::store;
 use crate::auth::{DEV_KEY_VARIABLE, DevKey, DevKeyOrigin};
 use crate::config::{Config, StoreChoice};
-use crate::server::Server;
+use crate::engine::Recovered;
+use crate::server::{Server, StartError};
 
 #[derive(Debug, Args)]
 pub(super) struct Serve {
@@ -18,9 +21,9 @@ pub(super) struct Serve {
     #[arg(long, value_name = "ADDR")]
     listen: Option<SocketAddr>,
 
-    /// Where tasks are kept: memory
-    #[arg(long, value_name = "STORE", value_parser = ["memory"])]
-    store: Option<String>,
+    /// Where tasks are kept: a directory, or memory [default: store/ in the state directory]
+    #[arg(long, value_name = "DIR", value_parser = store::parser())]
+    store: Option<StoreChoice>,
 
     /// The agent that answers: demo or echo [default: demo]
     #[arg(long, value_name = "NAME")]
@@ -46,32 +49,46 @@ impl Serve {
         }
         // Listened for before anybody is told that the server runs.
         let mut stop = StopSignals::new()?;
-        let server = builder.start().await.map_err(|error| CliError::usage(error.to_string()))?;
-        output.raw(&announcement(&announced, server.local_addr(), key.as_ref()))?;
-        stop.next().await;
+        let server = builder.start().await.map_err(|error| match &error {
+            StartError::Store(error) => store::refusal(error),
+            StartError::Recovery(_) => CliError::store(error.to_string()),
+            _ => CliError::usage(error.to_string()),
+        })?;
+        output.raw(&announcement(&announced, &server, key.as_ref()))?;
+        let mut failed = pin!(server.failed());
+        tokio::select! {
+            () = stop.next() => {}
+            // Without a store nothing can come to its end, so nothing is waited for.
+            () = &mut failed => return Err(failure()),
+        }
         output.remark("stopping: what runs has a moment to come to its end; once more to stop at once");
         tokio::select! {
-            () = server.stop() => {}
-            () = stop.next() => {}
+            () = server.stop() => Ok(()),
+            () = stop.next() => Ok(()),
+            () = &mut failed => Err(failure()),
         }
-        Ok(())
     }
 
     fn config(&self) -> Result<Config, CliError> {
-        let config = Config::load(self.config.as_deref());
-        let mut config = config.map_err(|error| CliError::usage(format!("the settings: {error}")))?;
+        let mut config = store::settings(self.config.as_deref())?;
         if let Some(listen) = self.listen {
             config.listen = listen;
         }
         if let Some(agent) = &self.agent {
             config.agent.clone_from(agent);
         }
-        if self.store.is_some() {
-            config.store = StoreChoice::Memory;
-        }
+        config.store = Some(store::chosen(self.store.as_ref(), &config)?);
         config.insecure_plaintext |= self.insecure_plaintext;
         Ok(config)
     }
+}
+
+/// What ends a server whose store has failed.
+fn failure() -> CliError {
+    let message =
+        "the store has failed, and nothing can be written any more; what was answered and seen is on disk";
+    CliError::store_failed(message)
+        .hint("the log says why; `a2a-webcap doctor` looks at the store and its disk")
 }
 
 /// The key of whoever started the server, unless the settings say who may come in.
@@ -91,7 +108,8 @@ fn dev_key(config: &Config) -> Result<Option<DevKey>, CliError> {
 }
 
 /// What to know at start. The key itself only when it was just made.
-fn announcement(config: &Config, address: SocketAddr, key: Option<&DevKey>) -> String {
+fn announcement(config: &Config, server: &Server, key: Option<&DevKey>) -> String {
+    let address = server.local_addr();
     let mut text = String::new();
     let mut say = |line: &str| {
         let _ = writeln!(text, "{line}");
@@ -99,8 +117,14 @@ fn announcement(config: &Config, address: SocketAddr, key: Option<&DevKey>) -> S
     say(&format!("Listening: http://{address}"));
     say(&format!("Cap'n Proto: ws://{address}/capnp"));
     say(&format!("Agent: {}, card at http://{address}/.well-known/agent-card.json", config.agent));
-    match config.store {
-        StoreChoice::Memory => say("Store: memory; tasks are lost when the server stops"),
+    match &config.store {
+        Some(StoreChoice::Directory(dir)) => {
+            say(&format!("Store: {}; every answered send and every seen event is on disk", dir.display()));
+        }
+        Some(StoreChoice::Memory) | None => say("Store: memory; tasks are lost when the server stops"),
+    }
+    if let Some(recovered) = recovered(server) {
+        say(&format!("Recovered: {recovered}"));
     }
     match key.map(|key| (&key.origin, key)) {
         None => say("Keys: as configured"),
@@ -118,6 +142,32 @@ fn announcement(config: &Config, address: SocketAddr, key: Option<&DevKey>) -> S
     say("Try, in a second terminal:");
     say(&format!("  {program} send{agent} --stream \"hello\""));
     text
+}
+
+/// What the start has found to mend, if anything.
+fn recovered(server: &Server) -> Option<String> {
+    let mut found = Vec::new();
+    let Recovered { resumed, failed, .. } = server.recovered();
+    let tasks = |count: u64| if count == 1 { "1 task".to_owned() } else { format!("{count} tasks") };
+    if resumed > 0 {
+        found.push(format!("{} resumed", tasks(resumed)));
+    }
+    if failed > 0 {
+        let whose = if failed == 1 { "its agent" } else { "their agents" };
+        found.push(format!("{} failed since {whose} cannot resume", tasks(failed)));
+    }
+    if let Some(recovery) = server.store_recovery() {
+        if recovery.truncated_bytes > 0 {
+            let bytes = recovery.truncated_bytes;
+            found.push(format!(
+                "{bytes} bytes of an unfinished write, which nobody was told of, were dropped"
+            ));
+        }
+        if recovery.catalog_rebuilt {
+            found.push("the catalog made anew from the log".to_owned());
+        }
+    }
+    (!found.is_empty()).then(|| found.join(", "))
 }
 
 /// How this program was started: whoever used cargo does so again.

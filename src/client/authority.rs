@@ -11,7 +11,7 @@ pub enum TaskRole {
     Answer,
     /// And send at any time, and cancel.
     Control,
-    /// And attenuate and share.
+    /// And delete, attenuate and share.
     Owner,
 }
 

@@ -1,5 +1,6 @@
 //! The client for ordinary programs: `Send`, cheap to clone, and back after a lost line.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use super::authority::{Identity, ServerInfo, SessionPolicy};
@@ -77,12 +78,18 @@ impl Client {
 
     /// Sends a message and waits until the task stops, in a terminal or an interrupted state; with
     /// `return_immediately` only until there is a task. Dropping the future does not cancel the task. After a
-    /// lost line the same message is sent again; the server knows it by its id.
+    /// lost line the same message is sent again; the server knows it by its id. Not so without credentials: then
+    /// the loss is the answer, and whether the message has arrived is not known.
     pub async fn send(&self, call: impl Into<SendCall>) -> Result<SendMessageResponse> {
         let call = call.into();
         if call.returns_immediately() {
-            let send =
-                move |uplink: Rc<Uplink>| uplink.call(move |live| Ok(live.operations().send(call.clone())));
+            let send = move |uplink: Rc<Uplink>| async move {
+                if uplink.may_send_again() {
+                    uplink.call(move |live| Ok(live.operations().send(call.clone()))).await
+                } else {
+                    uplink.call_once(move |live| Ok(live.operations().send(call))).await
+                }
+            };
             return self.uplink.ask(send).await;
         }
         let history_length = call.history_length();
@@ -152,6 +159,29 @@ impl Client {
         let cancel =
             move |uplink: Rc<Uplink>| uplink.call(move |live| Ok(live.operations().cancel_task(&request)));
         self.uplink.ask(cancel).await
+    }
+
+    /// Deletes a finished task, with everything that is known of it: for everybody it is then as one that never
+    /// was.
+    ///
+    /// # Errors
+    /// `TASK_NOT_FOUND`; `UNSUPPORTED_OPERATION` while the task is not finished; `FORBIDDEN` if the credentials
+    /// do not include it.
+    pub async fn delete(&self, task: impl Into<Id>) -> Result<()> {
+        let task = task.into();
+        let delete = move |uplink: Rc<Uplink>| async move {
+            let tries = Cell::new(0_u32);
+            let deleted = uplink.call(|live| {
+                tries.set(tries.get() + 1);
+                Ok(live.session()?.task(&task).delete())
+            });
+            match deleted.await {
+                // The try before was cut off from its answer: it has done its work.
+                Err(fault) if fault.kind() == FaultKind::TaskNotFound && tries.get() > 1 => Ok(()),
+                result => result,
+            }
+        };
+        self.uplink.ask(delete).await
     }
 
     /// Turns the secret of [`TaskRef::share`] into the task. It works once, and what it gives ends with the

@@ -81,6 +81,9 @@ impl Follower {
                 Attempt::Finished => return Ok(()),
                 Attempt::Lost(fault) => fault,
             };
+            if self.might_send_twice() {
+                return Err(lost);
+            }
             first = false;
             if self.relay.progressed.get() {
                 waits.reset();
@@ -105,17 +108,23 @@ impl Follower {
             Source::Handle(_) => None,
         };
         let (sink, mut ended) = self.relay.sink();
+        let resumption = (!first).then(|| self.resumption());
         let subscription = self.begin(live.as_ref(), sink);
         let ready = subscription.ready();
         let mut accepted = false;
         let end = loop {
             tokio::select! {
                 biased;
-                end = &mut ended => break end,
+                end = &mut ended => {
+                    if end.is_ok() && !accepted {
+                        self.tell(resumption);
+                    }
+                    break end;
+                }
                 answer = ready.clone(), if !accepted => match answer {
                     Ok(()) => {
                         accepted = true;
-                        self.tell_resumed(first);
+                        self.tell(resumption.clone());
                     }
                     Err(fault) => return self.refused(live.as_ref(), first, fault),
                 }
@@ -174,14 +183,27 @@ impl Follower {
         if lost || busy { Ok(Attempt::Lost(fault)) } else { Err(fault) }
     }
 
-    fn tell_resumed(&self, first: bool) {
-        let Source::Uplink(uplink) = &self.source else { return };
+    /// What is to be said if the next attempt succeeds. Asked before it begins: events may come before its
+    /// answer is looked at.
+    fn resumption(&self) -> ClientNotice {
         let task = self.relay.task.borrow().clone();
-        if let Some((task, after)) = task.zip(self.relay.position.borrow().last())
-            && !first
-        {
-            uplink.settings().listener.tell(ClientNotice::Resumed { task, after });
+        match task.zip(self.relay.position.borrow().last()) {
+            Some((task, after)) => ClientNotice::Resumed { task, after },
+            None => ClientNotice::Repeated,
         }
+    }
+
+    fn tell(&self, notice: Option<ClientNotice>) {
+        if let (Source::Uplink(uplink), Some(notice)) = (&self.source, notice) {
+            uplink.settings().listener.tell(notice);
+        }
+    }
+
+    /// Whether going on means to send again what may have arrived, to a server that would not notice.
+    fn might_send_twice(&self) -> bool {
+        let Source::Uplink(uplink) = &self.source else { return false };
+        let is_unanswered = self.relay.position.borrow().last().is_none();
+        matches!(self.origin, Origin::Send(_)) && is_unanswered && !uplink.may_send_again()
     }
 
     fn policy(&self) -> RetryPolicy {

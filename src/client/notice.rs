@@ -26,6 +26,9 @@ pub enum ClientNotice {
         /// The last event that came before.
         after: u64,
     },
+    /// The line is back, and the call that began a stream was made again, since no event had come yet. A send
+    /// counts once all the same: the server knows it by its message id.
+    Repeated,
 }
 
 /// Who is told. Called on the client's thread: it must return soon.

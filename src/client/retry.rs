@@ -41,6 +41,13 @@ impl RetryPolicy {
         self
     }
 
+    /// Sets the longest wait.
+    #[must_use]
+    pub fn longest_wait(mut self, wait: Duration) -> Self {
+        self.longest_wait = wait;
+        self
+    }
+
     /// Sets how many tries in a row may bring nothing.
     #[must_use]
     pub fn tries(mut self, tries: u32) -> Self {
@@ -124,6 +131,8 @@ mod tests {
     fn waits_stop_growing() {
         let many = waits(RetryPolicy::default().tries(40), 0.0);
         assert_eq!((many.len(), many[39]), (40, 30_000));
+        let short = RetryPolicy::default().longest_wait(Duration::from_secs(5));
+        assert_eq!(waits(short, 0.0), [1_000, 2_000, 4_000, 5_000, 5_000]);
     }
 
     #[test]

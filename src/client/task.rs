@@ -97,6 +97,14 @@ impl TaskRef {
         }
     }
 
+    /// Deletes the task, which has to be finished; see [`Client::delete`].
+    pub async fn delete(&self) -> Result<()> {
+        match &self.held {
+            Held::Id(id) => self.client.delete(id.clone()).await,
+            Held::Handle(handle) => handle.ask(|handle| handle.delete()).await,
+        }
+    }
+
     /// Follows the task until it is over.
     pub fn subscribe(&self, cursor: Cursor) -> TaskStream {
         match &self.held {

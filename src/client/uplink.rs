@@ -169,6 +169,24 @@ impl Uplink {
         }
     }
 
+    /// Makes a call that may not be made again.
+    pub(super) async fn call_once<T: 'static>(
+        self: Rc<Self>,
+        call: impl FnOnce(&Live) -> Result<Pending<T>>,
+    ) -> Result<T> {
+        let live = self.live().await?;
+        match call(&live)?.await {
+            Err(_) if self.closed.get() => Err(closed()),
+            result => result,
+        }
+    }
+
+    /// Whether the server knows a send that comes twice by its message id: not of those who show no
+    /// credentials, as the ids of different people may meet there.
+    pub(super) fn may_send_again(&self) -> bool {
+        self.settings.credentials.is_some()
+    }
+
     /// Ends the session and the line; what is called afterwards fails.
     pub(super) async fn close(&self) {
         self.closed.set(true);

@@ -77,6 +77,8 @@ enum Found {
     End,
     /// The store has it.
     Older,
+    /// The task was taken away.
+    Gone,
 }
 
 impl Feed {
@@ -212,6 +214,7 @@ impl Feed {
             match self.look(Some(context)) {
                 Found::Taken => {}
                 Found::End => self.ended = true,
+                Found::Gone => return Poll::Ready(Err(Fault::task_not_found())),
                 Found::Older => self.reading = Some(self.read()),
                 Found::Nothing if self.writer.has_failed() => {
                     return Poll::Ready(Err(store_failed()));
@@ -258,6 +261,9 @@ impl Feed {
             }
             Source::Live { task, slot } => {
                 let mut log = task.lock();
+                if log.is_gone() {
+                    return Found::Gone;
+                }
                 if self.cursor >= log.committed() {
                     if log.is_finished() {
                         return Found::End;
@@ -345,6 +351,9 @@ pub(super) async fn settled(task: Live, after: u64, writer: &Writer) -> Result<A
         let mut log = waiting.task.lock();
         if let Some(task) = log.settled_after(after) {
             return Poll::Ready(Ok(Arc::clone(task)));
+        }
+        if log.is_gone() {
+            return Poll::Ready(Err(Fault::task_not_found()));
         }
         log.wakers.park(waiting.slot, context.waker(), Until::Settled);
         if writer.has_failed() {

@@ -10,10 +10,12 @@ mod feed;
 pub mod fold;
 mod idempotency;
 mod list;
+mod load;
 pub mod machine;
 mod pipeline;
 mod prepare;
 mod recover;
+mod retention;
 mod runner;
 mod send;
 mod task;
@@ -24,31 +26,34 @@ mod writer;
 
 use std::collections::HashMap;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
 use self::admission::Admission;
 use self::counters::Counters;
 use self::feed::store_fault;
 use self::fold::Fold;
 use self::idempotency::Sends;
+use self::retention::Retirer;
 use self::task::{Core, Live, Registry};
 use self::writer::{Work, Writer};
 use crate::agent::Agent;
 use crate::clock::Clock;
-use crate::fault::Fault;
+use crate::fault::{Fault, FaultKind};
 use crate::limits::EngineLimits;
 use crate::model::{Id, Task};
-use crate::store::{ReadLimit, Store, StoreError, Stored};
+use crate::store::{Store, Stored};
 
 pub use self::counters::Counts;
 pub use self::feed::{Feed, FeedKind, Start};
 pub use self::fold::trimmed;
 pub use self::recover::Recovered;
+pub use self::retention::Retired;
 pub use self::send::{Sent, Submission, TaskTicket};
 
 /// Whose tasks: no operation reaches beyond it.
@@ -81,6 +86,9 @@ pub struct Engine {
     admission: Arc<Admission>,
     sends: Arc<Sends>,
     counters: Arc<Counters>,
+    retirer: Arc<Retirer>,
+    /// Retention's own task, while there is something for it to do.
+    retiring: Mutex<Option<JoinHandle<()>>>,
     next_turn: AtomicU64,
     stopping: AtomicBool,
     runtime: Handle,
@@ -182,6 +190,15 @@ impl Builder {
             Writer::new(store, settings, runtime.clone(), Arc::clone(&registry), Arc::clone(&counters));
         let writer = Arc::new(writer);
         writer.start()?;
+        let retirer = Arc::new(Retirer {
+            store: Arc::clone(&self.store),
+            clock: self.clock.clone(),
+            limits: self.limits.clone(),
+            writer: Arc::clone(&writer),
+            taking: Default::default(),
+        });
+        let retires = !self.limits.retention.is_unlimited();
+        let retiring = retires.then(|| runtime.spawn(Arc::clone(&retirer).run()));
         Ok(Engine {
             admission: Arc::new(Admission::new(&self.limits, Arc::clone(&counters))),
             sends: Arc::new(Sends::new(Arc::clone(&counters))),
@@ -192,6 +209,8 @@ impl Builder {
             writer,
             registry,
             counters,
+            retirer,
+            retiring: Mutex::new(retiring),
             next_turn: AtomicU64::new(1),
             stopping: AtomicBool::new(false),
             runtime,
@@ -275,7 +294,7 @@ impl Engine {
         match self.find(scope, task).await? {
             Found::Finished(stored) => {
                 let message = format!("the task is {} already; there is nothing to cancel", stored.row.state);
-                Err(Fault::new(crate::fault::FaultKind::TaskNotCancelable, message))
+                Err(Fault::new(FaultKind::TaskNotCancelable, message))
             }
             Found::Live(task) => {
                 let (answer, answered) = oneshot::channel();
@@ -327,6 +346,11 @@ impl Engine {
                 self.writer.submit(Work::CutShort { task });
             }
         }
+        if let Some(retiring) = self.take_retiring() {
+            retiring.abort();
+            // It may be in the middle of a read, and nothing may read what is closed.
+            let _ = retiring.await;
+        }
         self.writer.close();
         while !self.writer.has_ended() {
             tokio::time::sleep(STOP_POLL).await;
@@ -334,6 +358,10 @@ impl Engine {
         if let Err(error) = self.store.close().await {
             tracing::error!(%error, "the store was not closed in good order; what was answered is safe");
         }
+    }
+
+    fn take_retiring(&self) -> Option<JoinHandle<()>> {
+        self.retiring.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     fn hosted(&self, name: &str) -> Result<&HostedAgent, Fault> {
@@ -373,13 +401,17 @@ impl Engine {
         Ok(Found::Live(live.await?))
     }
 
-    /// The task as it is now, whoever's it is.
+    /// The task as it is now, whoever's it is; none if there is none any more.
     async fn present(&self, id: &Id) -> Result<Option<Arc<Task>>, Fault> {
         if let Some(live) = self.registry.find(id) {
             return Ok(live.lock().visible().cloned());
         }
         let Some(stored) = self.store.load(id).await.map_err(store_fault)? else { return Ok(None) };
-        Ok(Some(Arc::clone(self.folded(&stored).await?.task())))
+        match self.folded(&stored).await {
+            Ok(fold) => Ok(Some(Arc::clone(fold.task()))),
+            Err(fault) if fault.kind() == FaultKind::TaskNotFound => Ok(None),
+            Err(fault) => Err(fault),
+        }
     }
 
     async fn load(&self, id: &Id) -> Result<Stored, Fault> {
@@ -387,29 +419,17 @@ impl Engine {
         stored.ok_or_else(Fault::task_not_found)
     }
 
-    /// The fold of a task's checkpoint and the events after it, up to its row's number.
     async fn folded(&self, stored: &Stored) -> Result<Fold, Fault> {
-        let row = &stored.row;
-        let mut fold = stored.checkpoint.as_ref().map(|point| Fold::resume(Arc::clone(&point.task)));
-        let mut seq = stored.checkpoint.as_ref().map_or(0, |point| point.seq);
-        while seq < row.last_seq {
-            let events = self.store.read(&row.id, seq, LOAD).await.map_err(store_fault)?;
-            let Some(last) = events.last() else { break };
-            seq = last.seq;
-            for event in &events {
-                match &mut fold {
-                    Some(fold) => fold.apply(event),
-                    none => *none = Fold::open(event),
-                }
-            }
-        }
-        fold.ok_or_else(|| Fault::internal(StoreError::failed("a task without a first event")))
+        load::folded(&*self.store, stored).await
     }
 }
 
 /// Agents must not keep a stopped process alive, and the runtime may not be waited for in an async context.
 impl Drop for Engine {
     fn drop(&mut self) {
+        if let Some(retiring) = self.take_retiring() {
+            retiring.abort();
+        }
         self.writer.close();
         if let Some(runtime) = self.own_runtime.take() {
             runtime.shutdown_background();
@@ -422,9 +442,6 @@ impl std::fmt::Debug for Engine {
         f.debug_struct("Engine").field("counts", &self.counts()).finish_non_exhaustive()
     }
 }
-
-/// What a load reads at once.
-const LOAD: ReadLimit = ReadLimit { events: 1_024, bytes: 1 << 20 };
 
 /// How often a stopping engine looks whether turns have ended.
 const STOP_POLL: Duration = Duration::from_millis(5);

@@ -18,9 +18,10 @@ use super::writer::{Ending, Work};
 use crate::agent::Output;
 use crate::fault::{Fault, FaultKind};
 use crate::model::{
-    Event, Id, Message, Role, Struct, Task, TaskArtifactUpdateEvent, TaskState, TaskStatus,
-    TaskStatusUpdateEvent, Timestamp, Update, fresh_id,
+    Event, Id, Message, PartContent, Role, Struct, Task, TaskArtifactUpdateEvent, TaskState, TaskStatus,
+    TaskStatusUpdateEvent, Timestamp, Update, fresh_id, json,
 };
+
 use crate::store::{Answer, Append, Group};
 
 /// Work that has its events, which stand in the group.
@@ -77,6 +78,11 @@ pub(super) enum Effect {
     },
     /// A turn goes no further.
     CutShort(CancellationToken),
+    /// Tasks are gone, or are not.
+    Taken {
+        answer: oneshot::Sender<Result<(), Fault>>,
+        outcome: Result<(), Fault>,
+    },
 }
 
 impl Prepared {
@@ -89,6 +95,12 @@ impl Prepared {
             Work::Cancel { task, answer } => cancel(task, answer, now, group),
             Work::Recover { task, recovery, answer } => recover(task, recovery, (answer, now), group),
             Work::CutShort { task } => cut_short(&task),
+            Work::Delete { id, task, answer } => delete(id, task, answer, group),
+            Work::Retire { deletions, cuts, answer } => {
+                group.deletions.extend(deletions);
+                group.cuts.extend(cuts);
+                Self::of(None, None, Effect::Taken { answer, outcome: Ok(()) })
+            }
             Work::Reply { delivery, message, context } => reply(delivery, message, context, group),
         }
     }
@@ -149,6 +161,10 @@ impl Prepared {
                 turn.cancel();
                 None
             }
+            Effect::Taken { answer, outcome } => {
+                let _ = answer.send(outcome);
+                None
+            }
         }
     }
 }
@@ -168,6 +184,9 @@ impl Effect {
             }
             Work::Finish { .. } => Self::Nothing,
             Work::Recover { answer, .. } => Self::Recovered { answer, was_cut: false, launch: None },
+            Work::Delete { answer, .. } | Work::Retire { answer, .. } => {
+                Self::Taken { answer, outcome: Ok(()) }
+            }
             Work::CutShort { task } => {
                 task.lock().turn.take().map_or(Self::Nothing, |turn| Self::CutShort(turn.cancellation))
             }
@@ -193,6 +212,9 @@ impl Effect {
                 let _ = answer.send(Err(fault.clone()));
             }
             Self::CutShort(turn) => turn.cancel(),
+            Self::Taken { answer, .. } => {
+                let _ = answer.send(Err(fault.clone()));
+            }
         }
     }
 }
@@ -406,6 +428,27 @@ fn cancel(
     }
 }
 
+/// A finished task gets no further events, so what is before it in the log is all that it will ever have.
+fn delete(
+    id: Id,
+    task: Option<Live>,
+    answer: oneshot::Sender<Result<(), Fault>>,
+    group: &mut Group,
+) -> Prepared {
+    let state = task.as_ref().map(|task| task.lock().machine.state);
+    let outcome = match state.filter(|state| !state.is_terminal()) {
+        Some(state) => {
+            let message = format!("the task is {state}: cancel it first, then delete it");
+            Err(Fault::new(FaultKind::UnsupportedOperation, message))
+        }
+        None => {
+            group.deletions.push(id);
+            Ok(())
+        }
+    };
+    Prepared::of(task, None, Effect::Taken { answer, outcome })
+}
+
 fn reply(delivery: Box<Delivery>, message: Message, context: Id, group: &mut Group) -> Prepared {
     let message = Message { context_id: Some(context), task_id: None, role: Role::Agent, ..message };
     let answer = Answer::Message(Arc::new(message));
@@ -451,6 +494,24 @@ fn check(output: &Output) -> Result<(), Refusal> {
     }
     if id.is_some_and(|id| id.is_empty()) {
         return Err(Refusal::Malformed("an artifact has no id"));
+    }
+    let (own, of_update) = match output {
+        Output::Artifact(chunk) => (&chunk.artifact.metadata, &chunk.metadata),
+        Output::Status { status, metadata } => {
+            (status.message.as_ref().map_or(&None, |message| &message.metadata), metadata)
+        }
+        Output::Reply(message) => (&message.metadata, &None),
+    };
+    let parts = parts.into_iter().flatten();
+    let (data, metadata): (Vec<_>, Vec<_>) = parts.map(|part| (&part.content, &part.metadata)).unzip();
+    let data = data.into_iter().filter_map(|content| match content {
+        PartContent::Data(value) => Some(value),
+        PartContent::Text(_) | PartContent::Raw(_) | PartContent::Url(_) => None,
+    });
+    let metadata = metadata.into_iter().chain([own, of_update]).flatten().flat_map(Struct::values);
+    // What is deeper could not be read back from the log.
+    if !data.chain(metadata).all(json::is_shallow) {
+        return Err(Refusal::Malformed("data or metadata is nested too deep"));
     }
     Ok(())
 }

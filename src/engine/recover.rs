@@ -12,10 +12,11 @@ use futures::future::join_all;
 use tokio::sync::oneshot;
 
 use super::feed::store_fault;
+use super::load::LOAD;
 use super::runner::Launch;
 use super::task::{Core, CurrentTurn, Live, is_settled};
 use super::writer::Work;
-use super::{Engine, HostedAgent, LOAD};
+use super::{Engine, HostedAgent};
 use crate::agent::Inbox;
 use crate::fault::Fault;
 use crate::model::{Cause, Event};
@@ -135,7 +136,11 @@ impl Engine {
 
     /// Finds the turn that was running at the end of a task's log. It began with the message that opened the
     /// task, or with the first after the task had waited for one; later messages went to its inbox.
-    async fn cut_turn(&self, stored: &Stored, past_bytes: usize) -> Result<Option<CutTurn>, Fault> {
+    pub(super) async fn cut_turn(
+        &self,
+        stored: &Stored,
+        past_bytes: usize,
+    ) -> Result<Option<CutTurn>, Fault> {
         let Stored { row, checkpoint } = stored;
         let waiting = checkpoint.as_ref().filter(|checkpoint| checkpoint.task.state().is_interrupted());
         let mut seq = waiting.map_or(0, |checkpoint| checkpoint.seq);
@@ -163,9 +168,9 @@ impl Engine {
 
 /// A turn that the end of the process cut short.
 #[derive(Debug)]
-struct CutTurn {
-    cause: Arc<Cause>,
-    past: VecDeque<Arc<Event>>,
+pub(super) struct CutTurn {
+    pub(super) cause: Arc<Cause>,
+    pub(super) past: VecDeque<Arc<Event>>,
     past_bytes: usize,
 }
 

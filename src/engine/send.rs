@@ -109,7 +109,8 @@ impl Engine {
     /// [`FaultKind::TaskNotFound`] if the message names a task that is missing or somebody else's;
     /// [`FaultKind::UnsupportedOperation`] if the task takes no message now; [`FaultKind::InvalidParams`];
     /// [`FaultKind::ContentTypeNotSupported`]; [`FaultKind::Conflict`] if the message id was used with another
-    /// body; [`FaultKind::Overloaded`] if too many turns run or the engine is stopping.
+    /// body; [`FaultKind::Overloaded`] if too many turns run, the engine is stopping, or the store has no room (then
+    /// its metadata has `resource` = `store`).
     pub async fn send(&self, submission: Submission) -> Result<Sent, Fault> {
         if self.stopping.load(Ordering::Acquire) {
             return Err(stopped());
@@ -156,11 +157,12 @@ impl Engine {
         if before.digest != digest {
             return Err(idempotency::conflict());
         }
-        // A task that retention has taken since cannot be the answer any more.
+        // A task that retention or its owner has taken since cannot be the answer any more.
         if let Some(task) = idempotency::task_of(&before.answer)
-            && self.find(&submission.scope, task).await.is_err()
+            && let Err(fault) = self.find(&submission.scope, task).await
         {
-            return Ok(Ok(Some(claim)));
+            let is_gone = fault.kind() == FaultKind::TaskNotFound;
+            return if is_gone { Ok(Ok(Some(claim))) } else { Err(fault) };
         }
         Ok(Err(Ok(before.answer)))
     }
@@ -169,8 +171,9 @@ impl Engine {
         let message = &submission.request.message;
         let owner = &submission.scope.owner.key;
         if !self.store.has_room() {
-            let message = "the server has no room for more work; try again later";
-            return Err(Fault::new(FaultKind::Overloaded, message));
+            let message = "the server's store is full and takes no new messages; tasks can still be read, canceled and \
+                           deleted. Delete finished tasks that you do not need, or send again later";
+            return Err(Fault::new(FaultKind::Overloaded, message).with("resource", "store"));
         }
         let Some(task_id) = &message.task_id else {
             return Ok(Plan::Open { permit: self.admission.admit(owner)? });

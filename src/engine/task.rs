@@ -78,6 +78,8 @@ pub(super) struct Log {
     /// The number of the last visible event that settled the task: terminal or interrupted.
     settled: u64,
     fold: Option<Fold>,
+    /// Retention or the owner has taken the task; there is nothing to see any more.
+    gone: bool,
     recent: VecDeque<(Arc<Event>, usize)>,
     recent_bytes: usize,
 }
@@ -210,6 +212,7 @@ impl Core {
                 committed: 0,
                 settled: 0,
                 fold: None,
+                gone: false,
                 recent: VecDeque::new(),
                 recent_bytes: 0,
             }),
@@ -248,7 +251,7 @@ impl Core {
 }
 
 impl Log {
-    /// The task as everybody may see it; none before it is opened.
+    /// The task as everybody may see it; none before it is opened and after it has gone.
     pub(super) fn visible(&self) -> Option<&Arc<Task>> {
         self.fold.as_ref().map(Fold::task)
     }
@@ -256,6 +259,11 @@ impl Log {
     /// The number of the last visible event.
     pub(super) fn committed(&self) -> u64 {
         self.committed
+    }
+
+    /// Whether the task was taken away.
+    pub(super) fn is_gone(&self) -> bool {
+        self.gone
     }
 
     /// Whether what is visible is finished for good.
@@ -306,6 +314,15 @@ impl Log {
         }
         self.wakers.take(settled, woken);
         settled
+    }
+
+    /// Takes the task away from everybody, and collects whom to wake.
+    pub(super) fn remove(&mut self, woken: &mut Vec<Waker>) {
+        self.gone = true;
+        self.fold = None;
+        self.recent = VecDeque::new();
+        self.recent_bytes = 0;
+        self.wakers.take(true, woken);
     }
 
     fn keep(&mut self, event: &Arc<Event>, limits: &EngineLimits) {

@@ -32,7 +32,7 @@ use crate::clock::Clock;
 use crate::fault::Fault;
 use crate::limits::EngineLimits;
 use crate::model::{Id, Message, Task};
-use crate::store::{Checkpoint, Group, Store, StoreError};
+use crate::store::{Checkpoint, Cut, Group, Store, StoreError};
 
 /// Something to be written.
 #[derive(Debug)]
@@ -51,6 +51,10 @@ pub(super) enum Work {
     Recover { task: Live, recovery: Recovery, answer: RecoveryAnswer },
     /// The engine stops: nothing more that the agent says counts, and the task stays as it is.
     CutShort { task: Arc<Core> },
+    /// An owner deletes a task, which is given if it is in use.
+    Delete { id: Id, task: Option<Live>, answer: oneshot::Sender<Result<(), Fault>> },
+    /// Retention takes finished tasks, or their events.
+    Retire { deletions: Vec<Id>, cuts: Vec<Cut>, answer: oneshot::Sender<Result<(), Fault>> },
     /// An agent answers without a task.
     Reply { delivery: Box<Delivery>, message: Message, context: Id },
 }
@@ -303,6 +307,9 @@ impl Writer {
             if settled && let Some(task) = log.visible() {
                 checkpoints.push(Checkpoint { seq: log.committed(), task: Arc::clone(task) });
             }
+        }
+        for live in group.deletions.iter().filter_map(|id| self.registry.find(id)) {
+            live.lock().remove(woken);
         }
         if !checkpoints.is_empty() {
             self.store.checkpoint(checkpoints);

@@ -57,6 +57,19 @@ pub fn from_value<T: DeserializeOwned>(value: Value) -> Result<T, Fault> {
     T::deserialize(tracked).map_err(|error| fault(&track.path(), &error))
 }
 
+/// Whether a value is nested within the bound of free-form values.
+pub fn is_shallow(value: &Value) -> bool {
+    within(value, MAX_VALUE_DEPTH)
+}
+
+fn within(value: &Value, levels: usize) -> bool {
+    match value {
+        Value::Array(elements) => levels > 0 && elements.iter().all(|element| within(element, levels - 1)),
+        Value::Object(members) => levels > 0 && members.values().all(|member| within(member, levels - 1)),
+        _ => true,
+    }
+}
+
 /// How deep a JSON text is nested. Of a text that is not JSON, at least as deep as a parser gets.
 pub fn depth(text: &[u8]) -> usize {
     let (mut now, mut most) = (0_usize, 0);

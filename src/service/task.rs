@@ -1,4 +1,4 @@
-//! Tasks: get, list, cancel, follow.
+//! Tasks: get, list, cancel, delete, follow.
 
 use std::sync::Arc;
 
@@ -45,6 +45,14 @@ impl AgentService {
         let pass = self.check(caller, Permission::Cancel)?;
         let scope = self.scope(caller);
         super::send::handed_over(pass, self.engine.cancel(&scope, &request.id)).await
+    }
+
+    /// Deletes a finished task, with everything that is known of it.
+    pub async fn delete(&self, caller: &Caller, id: &Id) -> Result<()> {
+        self.reach(caller, id).await?;
+        let pass = self.check(caller, Permission::Delete)?;
+        let scope = self.scope(caller);
+        super::send::handed_over(pass, self.engine.delete(&scope, id)).await
     }
 
     /// Whether there is such a task within the caller's reach.

@@ -360,7 +360,7 @@ fn relocate<K: Eq + Hash>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::conformance::{self, Bench};
+    use crate::store::conformance::{self, Bench, answer, append, appending, remembering, row};
 
     struct InMemory(Arc<MemoryStore>);
 
@@ -398,6 +398,46 @@ mod tests {
             conformance::finish(&store, id).await;
         }
         assert!(store.load(&"open".into()).await.unwrap().is_some());
+    }
+
+    #[tokio::test]
+    async fn a_task_that_works_again_is_unfinished() {
+        let limits = EngineLimits { memory_finished_tasks: 1, ..EngineLimits::default() };
+        let store = MemoryStore::new(&limits);
+        conformance::finish(&store, "again").await;
+        let again = append(2, row("again", TaskState::Working, 1, 3));
+        store.commit(&appending([again])).await.unwrap();
+        for id in ["one", "two"] {
+            conformance::finish(&store, id).await;
+        }
+        assert!(store.load(&"again".into()).await.unwrap().is_some());
+        assert!(store.load(&"one".into()).await.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn no_task_is_forgotten_in_the_middle_of_a_group() {
+        let limits = EngineLimits { memory_finished_tasks: 1, ..EngineLimits::default() };
+        let store = MemoryStore::new(&limits);
+        let steps = [("one", 0, 1), ("two", 0, 1), ("one", 1, 9)];
+        let steps = steps
+            .map(|(id, expected, time)| append(expected, row(id, TaskState::Completed, time, expected + 1)));
+        store.commit(&appending(steps)).await.unwrap();
+        let limit = ReadLimit { events: 9, bytes: 1 << 20 };
+        assert_eq!(store.read(&"one".into(), 0, limit).await.unwrap().len(), 2);
+        assert!(store.load(&"two".into()).await.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn the_answer_that_expires_first_is_forgotten_first() {
+        let limits = EngineLimits { memory_finished_tasks: 2, ..EngineLimits::default() };
+        let store = MemoryStore::new(&limits);
+        for (n, expires) in [(1, 100), (2, 200), (1, 300), (3, 400)] {
+            store.commit(&remembering([answer(n, expires)])).await.unwrap();
+        }
+        for (n, expected) in [(1, true), (2, false), (3, true)] {
+            let found = store.remembered(&SendKey([n; 16]), Timestamp::default()).await.unwrap();
+            assert_eq!(found.is_some(), expected, "{n}");
+        }
     }
 
     #[tokio::test]

@@ -129,12 +129,16 @@ pub(super) enum Sent {
 type Verdict<T = ()> = Result<T, CloseReason>;
 
 impl Ledger {
-    pub(super) fn new(limits: &WireLimits) -> Self {
+    /// Of the end that accepted the connection, or of the one that opened it. The latter chose its peer, whose
+    /// streams may make as many calls as that end lets them: a client whose observers are slow must not end its own
+    /// connection.
+    pub(super) fn new(limits: &WireLimits, accepted: bool) -> Self {
+        let streamed = limits.calls.saturating_add(limits.exports.saturating_mul(2));
         Self {
             bounds: Bounds {
                 exports: limits.exports,
                 imports: limits.imports,
-                questions: limits.questions,
+                questions: if accepted { limits.questions } else { limits.questions.max(streamed) },
                 abandoned: limits.abandoned_calls,
                 calls: limits.calls,
             },

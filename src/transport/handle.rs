@@ -67,7 +67,7 @@ impl ConnectionHandle {
     pub(super) fn new(peer: Option<SocketAddr>, limits: WireLimits, pauses: bool) -> Rc<Self> {
         Rc::new(Self {
             peer,
-            ledger: RefCell::new(Ledger::new(&limits)),
+            ledger: RefCell::new(Ledger::new(&limits, pauses)),
             limits,
             pauses,
             outgoing: RefCell::default(),

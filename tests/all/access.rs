@@ -63,6 +63,10 @@ async fn refusals(session: &session::Client, id: &str) -> Vec<(&'static str, Vec
     call.get().set_id(id);
     let pipelined = call.send().pipeline.get_task().get_request().send().promise.await.err().unwrap();
     answers.push(("task.get, pipelined", pipelined.extra.into_bytes()));
+    let mut call = session.task_request();
+    call.get().set_id(id);
+    let pipelined = call.send().pipeline.get_task().delete_request().send().promise.await.err().unwrap();
+    answers.push(("task.delete, pipelined", pipelined.extra.into_bytes()));
     answers
 }
 

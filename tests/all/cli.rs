@@ -9,7 +9,7 @@ use tokio::process::{Child, Command};
 
 use crate::world::{ALICE, World, soon, until};
 
-fn program() -> Command {
+pub(crate) fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_a2a-webcap"));
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("A2A")) {
         command.env_remove(name);
@@ -25,23 +25,23 @@ async fn run(world: &World, line: &[&str]) -> Output {
     soon("the command ends", command.output()).await.expect("the program starts")
 }
 
-fn out(output: &Output) -> &str {
+pub(crate) fn out(output: &Output) -> &str {
     std::str::from_utf8(&output.stdout).unwrap()
 }
 
-fn err(output: &Output) -> &str {
+pub(crate) fn err(output: &Output) -> &str {
     std::str::from_utf8(&output.stderr).unwrap()
 }
 
-fn json(output: &Output) -> Value {
+pub(crate) fn json(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", out(output)))
 }
 
 /// A directory of the test's own, removed afterwards.
-struct Scratch(PathBuf);
+pub(crate) struct Scratch(pub(crate) PathBuf);
 
 impl Scratch {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(std::env::temp_dir().join(format!("a2a-webcap-cli-{}", a2a_webcap::model::fresh_id())))
     }
 }
@@ -53,9 +53,17 @@ impl Drop for Scratch {
 }
 
 /// `serve` on a free port, and what it printed at start.
-async fn serve(state: &Scratch) -> (Child, Vec<String>) {
+pub(crate) async fn serve(state: &Scratch) -> (Child, Vec<String>) {
+    serve_with(state, &[]).await
+}
+
+pub(crate) async fn serve_with(state: &Scratch, options: &[&str]) -> (Child, Vec<String>) {
     let mut command = program();
-    command.args(["serve", "--listen", "127.0.0.1:0"]).env("A2A_WEBCAP_STATE_DIR", &state.0);
+    command.arg("serve").env("A2A_WEBCAP_STATE_DIR", &state.0);
+    if !options.contains(&"--listen") {
+        command.args(["--listen", "127.0.0.1:0"]);
+    }
+    command.args(options);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let mut printed = Vec::new();
@@ -72,7 +80,9 @@ async fn the_command_that_serve_prints_gives_a_streamed_answer_and_the_key_is_sh
     let text = printed.join("\n");
     let key = std::fs::read_to_string(state.0.join("dev-key")).unwrap();
     assert!(text.contains(key.trim()), "the first start shows the key");
-    assert!(text.contains("Store: memory; tasks are lost when the server stops"), "{text}");
+    let store = state.0.join("store");
+    let durable = format!("Store: {}; every answered send and every seen event is on disk", store.display());
+    assert!(text.contains(&durable) && store.is_dir(), "{text}");
 
     let command = printed.last().unwrap().trim();
     let arguments = command.split_once(" send ").expect("a send").1;
@@ -90,12 +100,43 @@ async fn the_command_that_serve_prints_gives_a_streamed_answer_and_the_key_is_sh
 }
 
 #[tokio::test]
-async fn serve_stops_in_order_when_it_is_told_to() {
+async fn serve_stops_in_order_when_it_is_told_to_and_its_store_is_free_then() {
     let state = Scratch::new();
-    let (mut server, _) = serve(&state).await;
-    let id = server.id().unwrap().to_string();
-    assert!(std::process::Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
-    assert!(soon("it stops", server.wait()).await.unwrap().success());
+    for signal in ["-TERM", "-INT"] {
+        let (mut server, _) = serve(&state).await;
+        let id = server.id().unwrap().to_string();
+        assert!(std::process::Command::new("kill").args([signal, &id]).status().unwrap().success());
+        assert!(soon("it stops", server.wait()).await.unwrap().success(), "{signal}");
+    }
+    let (_server, printed) = serve(&state).await;
+    assert!(!printed.iter().any(|line| line.starts_with("Recovered")), "{printed:?}");
+}
+
+#[tokio::test]
+async fn a_server_says_aloud_that_memory_forgets_and_leaves_no_store_behind() {
+    let state = Scratch::new();
+    let (_server, printed) = serve_with(&state, &["--store", "memory"]).await;
+    let memory = "Store: memory; tasks are lost when the server stops".to_owned();
+    assert!(printed.contains(&memory), "{printed:?}");
+    assert!(!state.0.join("store").exists());
+}
+
+#[tokio::test]
+async fn a_second_server_on_the_same_store_is_refused_and_told_which_option_to_use() {
+    let state = Scratch::new();
+    let (_first, _) = serve(&state).await;
+    let mut second = program();
+    second.args(["serve", "--listen", "127.0.0.1:0", "-o", "json"]).env("A2A_WEBCAP_STATE_DIR", &state.0);
+    let refused = soon("it is refused", second.output()).await.unwrap();
+    let error = &json(&refused)["error"];
+    assert_eq!((refused.status.code(), &error["code"]), (Some(2), &"A2A_WEBCAP_ERR_STORE".into()));
+    let store = state.0.join("store").display().to_string();
+    assert!(error["message"].as_str().unwrap().contains(&store), "{error}");
+    assert!(error["hint"].as_str().unwrap().contains("--store DIR"), "{error}");
+
+    let other = state.0.join("other");
+    let (_other, printed) = serve_with(&state, &["--store", other.to_str().unwrap()]).await;
+    assert!(printed.iter().any(|line| line.contains(other.to_str().unwrap())), "{printed:?}");
 }
 
 #[tokio::test]
@@ -162,6 +203,24 @@ async fn a_task_can_be_followed_waited_for_listed_and_canceled() {
     let lines: Vec<&str> = out(&replayed).lines().collect();
     assert!(lines.first().unwrap().contains("TASK_STATE_SUBMITTED"), "{lines:?}");
     assert!(lines.last().unwrap().contains("TASK_STATE_CANCELED"), "{lines:?}");
+}
+
+#[tokio::test]
+async fn a_finished_task_can_be_deleted_and_is_gone_then() {
+    let world = World::demo().await;
+    let asked = json(&run(&world, &["send", "-o", "json", "ask"]).await);
+    let id = asked["task"]["id"].as_str().unwrap();
+    let early = run(&world, &["task", "delete", "-o", "json", id]).await;
+    assert_eq!(
+        (early.status.code(), &json(&early)["error"]["code"]),
+        (Some(1), &"UnsupportedOperationError".into())
+    );
+    run(&world, &["task", "cancel", id]).await;
+    let deleted = run(&world, &["task", "delete", id]).await;
+    assert_eq!((deleted.status.code(), out(&deleted)), (Some(0), &*format!("Deleted: {id}\n")));
+    let again = run(&world, &["task", "delete", "-o", "json", id]).await;
+    assert_eq!(json(&again)["error"]["code"], "TaskNotFoundError");
+    assert_eq!(json(&run(&world, &["task", "list", "-o", "json"]).await)["totalSize"], 0);
 }
 
 #[tokio::test]

@@ -6,8 +6,8 @@ use std::time::Duration;
 use a2a_webcap::Server;
 use a2a_webcap::agents::Demo;
 use a2a_webcap::client::{
-    Client, ClientBuilder, ClientNotice, Credentials, Cursor, GrantPolicy, RetryPolicy, SessionPolicy,
-    TaskRole, TaskStream,
+    Client, ClientBuilder, ClientNotice, Credentials, Cursor, GrantPolicy, RetryPolicy, SendCall,
+    SessionPolicy, TaskRole, TaskStream,
 };
 use a2a_webcap::fault::{Fault, FaultKind};
 use a2a_webcap::limits::Limits;
@@ -94,6 +94,30 @@ async fn a_send_whose_answer_was_lost_is_sent_again_and_makes_one_task() {
     let events = all(stream).await;
     assert_eq!((events.len(), events.last().unwrap().1), (6, Some(TaskState::Completed)));
     assert_eq!(client.list(ListTasksRequest::default()).await.unwrap().total_size, 1);
+}
+
+#[tokio::test]
+async fn without_credentials_a_send_whose_answer_was_lost_is_not_sent_again() {
+    let world = World::of(|builder| builder.agent(Demo).anonymous()).await;
+    for immediately in [false, true] {
+        let line = Line::to(world.server.local_addr()).await;
+        let retry = RetryPolicy::default().first_wait(Duration::from_millis(5));
+        let client = Client::builder(line.url()).retry(retry).connect().await.unwrap();
+        client.agent_card().await.unwrap();
+        line.mute(true);
+        let opened = world.counts().live_tasks;
+        let call = SendCall::from("long");
+        let call = if immediately { call.return_immediately() } else { call };
+        let cutting = async {
+            until("the server has the task", || world.counts().live_tasks > opened).await;
+            line.mute(false);
+            line.cut();
+        };
+        let (answer, ()) = soon("the answer", futures::future::join(client.send(call), cutting)).await;
+        assert_eq!(answer.unwrap_err().kind(), FaultKind::Disconnected);
+        client.agent_card().await.expect("the client comes back for other calls");
+        assert_eq!(world.counts().live_tasks, opened + 1, "one task, and no second");
+    }
 }
 
 #[tokio::test]

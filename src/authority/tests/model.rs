@@ -147,7 +147,7 @@ impl Model {
 
     fn check(&mut self) {
         let Some((index, grant)) = self.pick() else { return };
-        let permission = Permission::ALL[self.below(7)];
+        let permission = Permission::ALL[self.below(Permission::ALL.len())];
         let answer = grant.check(permission, self.clock.now());
         let node = &self.nodes[index];
         let expected = match &node.ended {

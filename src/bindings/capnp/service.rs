@@ -143,4 +143,5 @@ fn encode_info(connection: &ConnectionHandle, mut info: server_info::Builder<'_>
 const REVISION: u32 = 1;
 
 /// What a client may rely on beyond the schema's first revision.
-const FEATURES: &[&str] = &["attenuate", "batch", "cancel-on-drop", "claim", "idempotent-send", "resume"];
+const FEATURES: &[&str] =
+    &["attenuate", "batch", "cancel-on-drop", "claim", "delete", "idempotent-send", "resume"];

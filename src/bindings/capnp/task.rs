@@ -227,4 +227,15 @@ impl task_handle::Server for TaskShell {
         }
         Ok(())
     }
+
+    async fn delete(
+        self: Rc<Self>,
+        _: task_handle::DeleteParams,
+        mut results: task_handle::DeleteResults,
+    ) -> capnp::Result<()> {
+        if let Err(fault) = self.task.delete().await {
+            fail(&fault, results.get().init_error());
+        }
+        Ok(())
+    }
 }

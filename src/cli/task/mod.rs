@@ -1,6 +1,7 @@
 //! `a2a-webcap task`.
 
 mod cancel;
+mod delete;
 mod get;
 mod list;
 mod subscribe;
@@ -20,6 +21,8 @@ pub(super) enum TaskCommand {
     List(list::List),
     /// Cancel a task
     Cancel(cancel::Cancel),
+    /// Delete a finished task, with everything that is known of it
+    Delete(delete::Delete),
     /// Follow a task to its end
     Subscribe(subscribe::Subscribe),
 }
@@ -31,6 +34,7 @@ impl TaskCommand {
             Self::Get(command) => command.run(&reach, output).await,
             Self::List(command) => command.run(&reach, output).await,
             Self::Cancel(command) => command.run(&reach, output).await,
+            Self::Delete(command) => command.run(&reach, output).await,
             Self::Subscribe(command) => command.run(&reach, output).await,
         };
         reach.close().await;

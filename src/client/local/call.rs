@@ -148,7 +148,7 @@ reported! {
         delete_task_push_notification_config_results, get_extended_agent_card_results;
     session: task_results, who_am_i_results, renew_results, attenuate_results;
     task_handle: get_results, send_results, send_streaming_results, cancel_results, subscribe_results,
-        attenuate_results, share_results;
+        attenuate_results, share_results, delete_results;
 }
 
 /// The answer cannot be read.

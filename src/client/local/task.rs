@@ -107,6 +107,12 @@ impl TaskHandle {
         Pending::answer(call.send(), |results| read(results.get_task()))
     }
 
+    /// Deletes the task, which has to be finished. Nothing is left of it then, and nothing of this handle's
+    /// worth.
+    pub fn delete(&self) -> Pending<()> {
+        Pending::answer(self.client.delete_request().send(), |_| Ok(()))
+    }
+
     /// Follows the task until it is over.
     pub fn subscribe(&self, cursor: Cursor, observer: impl Observer) -> Subscription {
         self.follow(cursor, ObserverSink::new(observer))

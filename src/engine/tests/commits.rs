@@ -327,6 +327,26 @@ async fn a_group_that_fails_takes_the_later_ones_with_it() {
     world.engine.stop(Duration::ZERO).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_that_goes_in_the_middle_of_a_read_leaves_nothing() {
+    let limits = EngineLimits { recent_events: 2, ..EngineLimits::default() };
+    let store = Gated::open();
+    let world = world_over(Arc::clone(&store) as Arc<dyn Store>, streaming(500), limits);
+    let ticket = world.open("go").await;
+    let last = world.feed(&ticket, Start::Live, FeedKind::Subscription).await;
+    world.settled(&ticket).await;
+    for after in [0, 100, 499] {
+        let mut feed = world.feed(&ticket, Start::After(after), FeedKind::Subscription).await;
+        // The store takes its time, so the read has begun and is not done.
+        assert!(feed.ready().now_or_never().is_none());
+        assert!(feed.try_next().is_none());
+        assert_eq!(feed.position(), after);
+        drop(feed);
+    }
+    drop(last);
+    assert_eq!(world.at_rest().await.feeds, 0);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_store_that_is_not_ready_inline_is_a_defect_and_not_a_hang() {
     let store = Arc::new(Gated::of(0, true));
@@ -336,13 +356,22 @@ async fn a_store_that_is_not_ready_inline_is_a_defect_and_not_a_hang() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_room_refuses_sends_while_reads_go_on() {
+async fn no_room_refuses_sends_while_everything_else_goes_on() {
     let limits = EngineLimits { memory_finished_tasks: 1, ..EngineLimits::default() };
-    let world = world_with(endless(), limits);
-    let ticket = world.open("go").await;
-    let fault = world.send(Message::user("more")).await.unwrap_err();
-    assert_eq!(fault.kind(), FaultKind::Overloaded);
+    let world = world_with(asking(), limits);
+    let message = Message::user("go");
+    let ticket = world.send(message.clone()).await.unwrap().task();
+    world.settled(&ticket).await;
+    for refused in [Message::user("more"), in_task("that", &ticket)] {
+        let fault = world.send(refused).await.unwrap_err();
+        let resource = fault.metadata()["resource"].as_str();
+        assert_eq!((fault.kind(), resource), (FaultKind::Overloaded, "store"));
+    }
+    assert_eq!(world.send(message).await.unwrap().task(), ticket, "a repeat costs no room");
     assert_eq!(world.get(&ticket).await.id, ticket.task_id);
+    let mut feed = world.feed(&ticket, Start::After(0), FeedKind::Send).await;
+    assert_eq!(feed.next().await.unwrap().unwrap().seq, 1);
     world.engine.cancel(&world.scope, &ticket.task_id).await.unwrap();
+    world.engine.delete(&world.scope, &ticket.task_id).await.unwrap();
     assert!(world.send(Message::user("more")).await.is_ok());
 }

@@ -74,6 +74,22 @@ async fn a_reader_that_fell_behind_is_served_from_the_log() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_reader_behind_holds_one_batch_at_most() {
+    let limits = EngineLimits { recent_events: 8, ..EngineLimits::default() };
+    let world = world_with(streaming(1_000), limits);
+    let ticket = world.open("go").await;
+    let mut slow = world.feed(&ticket, Start::After(0), FeedKind::Subscription).await;
+    world.settled(&ticket).await;
+    let mut read = Vec::new();
+    while !slow.has_ended() {
+        let before = read.len();
+        slow.next_batch(&mut read, usize::MAX).await.unwrap();
+        assert!((1..=64).contains(&(read.len() - before)));
+    }
+    assert_eq!(seqs(&read), (1..=1_002).collect::<Vec<_>>());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_sends_stream_ends_where_it_is_interrupted_and_a_subscription_goes_on() {
     let world = world(asking());
     let ticket = world.open("go").await;

@@ -3,6 +3,7 @@
 mod commits;
 mod feeds;
 mod recover;
+mod retention;
 mod sends;
 mod turns;
 mod world;

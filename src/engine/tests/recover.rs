@@ -11,7 +11,7 @@ use crate::engine::{Engine, FeedKind, Recovered, Start};
 use crate::fault::FaultKind;
 use crate::limits::EngineLimits;
 use crate::model::{Id, Message, Task, TaskState};
-use crate::store::MemoryStore;
+use crate::store::{MemoryStore, Store as _, Stored};
 
 fn memory() -> Arc<MemoryStore> {
     Arc::new(MemoryStore::new(&EngineLimits::default()))
@@ -186,6 +186,24 @@ async fn a_resumed_turn_is_told_what_it_was_told_and_what_was_said_since() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn where_a_turn_began_is_found_with_and_without_a_checkpoint() {
+    let (store, told) = (memory(), Arc::default());
+    let world = world_on(&store, telling(&told));
+    let ticket = world.open("go").await;
+    world.settled(&ticket).await;
+    world.send(in_task("that", &ticket)).await.unwrap();
+    world.send(in_task("psst", &ticket)).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    let stored = store.load(&ticket.task_id).await.unwrap().unwrap();
+    assert!(stored.checkpoint.is_some());
+    for stored in [stored.clone(), Stored { checkpoint: None, ..stored }] {
+        let cut = world.engine.cut_turn(&stored, usize::MAX).await.unwrap().unwrap();
+        assert_eq!(cut.cause.message.text(), "that");
+        assert_eq!(cut.past.iter().map(|event| event.seq).collect::<Vec<_>>(), [3, 4, 5]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_past_of_a_long_turn_is_its_newest_part() {
     let (store, first) = (memory(), Arc::new(Mutex::new(Vec::new())));
     let seen = Arc::clone(&first);
@@ -274,6 +292,31 @@ async fn what_an_agent_says_because_the_server_stops_does_not_count() {
     over.notified().await;
     assert_eq!(world.at_rest().await.turns, 0);
     assert_eq!(world.get(&ticket).await.state(), TaskState::Working);
+}
+
+/// Agents that answer their cancellation at once, on other threads than the one that stops.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn however_fast_agents_are_a_stop_neither_cancels_nor_fails_their_tasks() {
+    let store = memory();
+    let world = world_on(
+        &store,
+        Script::new(|turn: Turn, updates: Updates| async move {
+            updates.working().await?;
+            turn.cancellation.cancelled().await;
+            let _ = updates.fail("I was stopped").await;
+            Ok(())
+        }),
+    );
+    for _ in 0..500 {
+        world.open("go").await;
+    }
+    while world.engine.counts().events < 1_000 {
+        tokio::task::yield_now().await;
+    }
+    world.engine.stop(Duration::ZERO).await;
+    let unfinished = store.unfinished(None, 1_000).await.unwrap();
+    let working = unfinished.iter().filter(|row| row.state == TaskState::Working);
+    assert_eq!(working.count(), 500);
 }
 
 #[tokio::test(start_paused = true)]

@@ -125,6 +125,25 @@ async fn an_illegal_step_is_refused_and_the_task_stays_as_it_was() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn data_that_could_not_be_read_back_from_a_log_is_refused() {
+    let nested = |levels| (0..levels).fold(serde_json::Value::Null, |inner, _| serde_json::json!([inner]));
+    let world = world(Script::new(move |_, updates: Updates| async move {
+        let artifact = |levels| {
+            let content = crate::model::PartContent::Data(nested(levels));
+            crate::model::Artifact::new("a", vec![crate::model::Part::new(content)])
+        };
+        updates.artifact(artifact(64)).await?;
+        updates.flush().await?;
+        updates.artifact(artifact(65)).await?;
+        let refused = updates.flush().await;
+        assert!(matches!(refused, Err(UpdateError::Refused(_))), "{refused:?}");
+        Ok(())
+    }));
+    let ticket = world.open("go").await;
+    assert_eq!(world.all_events(&ticket).await.len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_new_turn_supersedes_the_one_that_asked() {
     let world = world(Script::new(|turn: Turn, updates: Updates| async move {
         if turn.task.is_some() {

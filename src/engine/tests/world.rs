@@ -128,10 +128,14 @@ pub(super) fn world_with(script: Script, limits: EngineLimits) -> World {
 }
 
 pub(super) fn world_over(store: Arc<dyn Store>, script: Script, limits: EngineLimits) -> World {
+    world_at(&Clock::standing_at(Timestamp::from_unix_nanos(1_000)), store, script, limits)
+}
+
+pub(super) fn world_at(clock: &Clock, store: Arc<dyn Store>, script: Script, limits: EngineLimits) -> World {
     let engine = Engine::builder(store)
         .agent("script", Arc::new(script))
         .limits(limits)
-        .clock(Clock::standing_at(Timestamp::from_unix_nanos(1_000)))
+        .clock(clock.clone())
         .runtime(Handle::current())
         .start()
         .unwrap();
@@ -167,6 +171,7 @@ impl World {
         self.send(Message::user(text)).await.unwrap().task()
     }
 
+    /// Sends a message that asks to return immediately.
     pub(super) async fn send_at_once(&self, message: Message) -> Result<Sent, Fault> {
         let mut submission = self.submission(message);
         let configuration =

@@ -28,7 +28,7 @@ pub(crate) async fn what_was_committed_survives_a_close(world: &mut World) {
     world.append([new("t", Working, 1, 2)]).await;
     world.commit(remembering([answer(1, 100)])).await;
     world.store().close().await.unwrap();
-    world.later().await;
+    world.reopen().await;
     // It may be that it cannot be read any more, but not that something else is read.
     match world.store().read(&"t".into(), 0, ALL).await {
         Ok(events) => assert_eq!(events.iter().map(|event| event.seq).collect::<Vec<_>>(), [1, 2]),
@@ -40,12 +40,24 @@ pub(crate) async fn what_was_committed_survives_a_close(world: &mut World) {
     }
 }
 
+pub(crate) async fn a_commit_after_a_close_is_refused_or_kept(world: &mut World) {
+    world.append([new("t", Working, 1, 2)]).await;
+    world.store().close().await.unwrap();
+    let late = world.try_commit(appending([append(2, row("t", Working, 2, 3))])).await;
+    assert!(matches!(late, Ok(()) | Err(StoreError::Failed(_))), "{late:?}");
+    world.reopen().await;
+    if world.reopens() {
+        let expected = if late.is_ok() { 3 } else { 2 };
+        assert_eq!(world.row("t").await.last_seq, expected);
+    }
+}
+
 pub(crate) async fn groups_on_their_way_are_written_before_a_close_ends(world: &mut World) {
     for n in 1..=30 {
         drop(world.store().commit(&appending([append(n - 1, row("t", Working, 1, n))])));
     }
     world.store().close().await.unwrap();
-    world.later().await;
+    world.reopen().await;
     if world.reopens() {
         assert_eq!(world.row("t").await.last_seq, 30);
     }

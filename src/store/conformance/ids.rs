@@ -1,20 +1,21 @@
 //! Ids of every sort: none is mistaken for another, and none leads out of the store.
 
 use super::World;
-use super::samples::{append, cut, cutting, deleting, everything, hook, ids, new, pushing, row};
+use super::samples::{append, appending, cut, cutting, deleting, everything, hook, ids, new, row};
 use super::world::ALL;
 use crate::model::Id;
 use crate::model::TaskState::{Completed, Working};
-use crate::store::{ListFilter, TaskRow};
+use crate::store::{Group, ListFilter, TaskRow};
 
 /// Writes a task of each id, with as many events as its place in the list says, and asks for each by every way
 /// there is.
 async fn are_told_apart(world: &mut World, names: &[&str]) {
     for (n, id) in names.iter().enumerate() {
         let row = TaskRow { context: (*id).into(), ..row(id, Working, 1, 1 + n as u64) };
-        world.append([append(0, row)]).await;
-        world.commit(pushing([hook(id, id, id)])).await;
+        let group = Group { push: vec![hook(id, id, id)], ..appending([append(0, row)]) };
+        drop(world.store().commit(&group));
     }
+    world.barrier().await;
     world.later().await;
     for (n, id) in names.iter().enumerate() {
         assert_eq!(world.row(id).await.last_seq, 1 + n as u64, "{id:?}");

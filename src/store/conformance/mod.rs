@@ -36,7 +36,7 @@ use async_trait::async_trait;
 
 use super::Store;
 
-pub(crate) use samples::{delete, finish, open, remember};
+pub(crate) use samples::{answer, append, appending, delete, finish, open, remember, remembering, row};
 pub(crate) use world::World;
 
 /// A store under test, and what its surroundings can do to it.
@@ -325,6 +325,7 @@ macro_rules! cases {
                 an_empty_store_closes
                 a_store_may_be_closed_twice
                 what_was_committed_survives_a_close
+                a_commit_after_a_close_is_refused_or_kept
                 groups_on_their_way_are_written_before_a_close_ends
                 a_store_goes_on_where_it_was_left
             }

@@ -78,6 +78,7 @@ pub(crate) async fn reads_of_any_size_add_up_to_the_log(world: &mut World) {
         loop {
             let page = world.seqs("t", after, ReadLimit { events, ..ALL }).await;
             let Some(last) = page.last() else { break };
+            assert!(*last > after, "{page:?} after {after}");
             after = *last;
             seen.extend(page);
         }

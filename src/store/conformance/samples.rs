@@ -16,7 +16,7 @@ use crate::store::{
 };
 
 /// A row of `ann`'s in a conversation of its own.
-pub(super) fn row(id: &str, state: TaskState, time: i64, last_seq: u64) -> TaskRow {
+pub(crate) fn row(id: &str, state: TaskState, time: i64, last_seq: u64) -> TaskRow {
     TaskRow {
         id: id.into(),
         context: format!("context of {id}").into(),
@@ -47,7 +47,7 @@ fn numbered(seq: u64) -> Struct {
 }
 
 /// Appends events up to the row's last number.
-pub(super) fn append(expected: u64, row: TaskRow) -> Append {
+pub(crate) fn append(expected: u64, row: TaskRow) -> Append {
     let events = (expected + 1..=row.last_seq).map(|seq| event(&row, seq)).collect();
     Append { expected, events, row }
 }
@@ -57,11 +57,11 @@ pub(super) fn new(id: &str, state: TaskState, time: i64, last_seq: u64) -> Appen
     append(0, row(id, state, time, last_seq))
 }
 
-pub(super) fn appending(appends: impl IntoIterator<Item = Append>) -> Group {
+pub(crate) fn appending(appends: impl IntoIterator<Item = Append>) -> Group {
     Group { appends: appends.into_iter().collect(), ..Group::default() }
 }
 
-pub(super) fn remembering(answers: impl IntoIterator<Item = Remembered>) -> Group {
+pub(crate) fn remembering(answers: impl IntoIterator<Item = Remembered>) -> Group {
     Group { remembered: answers.into_iter().collect(), ..Group::default() }
 }
 
@@ -77,7 +77,7 @@ pub(super) fn deleting<'a>(tasks: impl IntoIterator<Item = &'a str>) -> Group {
     Group { deletions: tasks.into_iter().map(Id::from).collect(), ..Group::default() }
 }
 
-pub(super) fn answer(n: u8, expires: i64) -> Remembered {
+pub(crate) fn answer(n: u8, expires: i64) -> Remembered {
     Remembered {
         key: SendKey([n; 16]),
         digest: SendDigest([n; 16]),

@@ -31,6 +31,7 @@ pub(crate) async fn unfinished_tasks_are_paged(world: &mut World) {
             let page = world.unfinished(after.as_deref(), most).await;
             assert!(page.len() <= most);
             let Some(last) = page.last() else { break };
+            assert!(after.as_ref().is_none_or(|after| last > after), "{page:?} after {after:?}");
             after = Some(last.clone());
             seen.extend(page);
         }

@@ -31,6 +31,11 @@ impl World {
         if matches!(self.mode, Mode::Settled | Mode::Rested) {
             self.bench.settle().await;
         }
+        self.reopen().await;
+    }
+
+    /// What the mode says happens to a store that was closed.
+    pub(super) async fn reopen(&mut self) {
         if self.reopens() {
             assert!(self.bench.reopen().await, "nothing survives: this mode makes no sense here");
         }
@@ -112,13 +117,14 @@ impl World {
         let (mut seen, mut after) = (Vec::new(), None);
         let mut totals = Vec::new();
         loop {
-            let page = self.page(filter, &PageRequest { after, size }).await;
+            let page = self.page(filter, &PageRequest { after: after.clone(), size }).await;
             totals.push(page.total);
             assert!(page.rows.len() <= size, "{} rows on a page of {size}", page.rows.len());
             seen.extend(page.rows);
             let Some(next) = page.next else { break };
             let last: &TaskRow = seen.last().expect("a page with a next one has rows");
             assert_eq!((next.status_timestamp, &next.id), (last.status_timestamp, &last.id));
+            assert_ne!(after, Some(next.clone()), "the next page begins where this one did");
             after = Some(next);
         }
         assert!(totals.iter().all(|total| *total == seen.len() as u64), "{totals:?} of {}", seen.len());

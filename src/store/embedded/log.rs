@@ -156,6 +156,8 @@ impl Log {
     /// Removes the oldest segment, of which nothing is needed any more.
     pub(super) fn remove(&self, segment: u32) -> io::Result<()> {
         fs::remove_file(segment_path(&self.shared.dir, segment))?;
+        // Before a later one goes: a power loss must not leave a gap between segments.
+        sync_dir(&self.shared.dir)?;
         self.shared.sizes.lock().unwrap_or_else(PoisonError::into_inner).remove(&segment);
         let mut readers = self.shared.readers.lock().unwrap_or_else(PoisonError::into_inner);
         readers.retain(|(number, _)| *number != segment);
@@ -163,7 +165,10 @@ impl Log {
     }
 
     /// Writes what waits, and ends. Reading goes on.
-    pub(super) fn close(&self) {
+    ///
+    /// # Errors
+    /// What has failed, now or before.
+    pub(super) fn close(&self) -> Result<(), StoreError> {
         self.shared.queue().closed = true;
         self.shared.arrived.notify_all();
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -172,6 +177,7 @@ impl Log {
         {
             tracing::error!("the log's thread has a defect");
         }
+        self.shared.queue().failed.clone().map_or(Ok(()), Err)
     }
 }
 

@@ -297,7 +297,7 @@ impl Store for EmbeddedStore {
     async fn close(&self) -> Result<(), StoreError> {
         self.upkeep.stop();
         self.reading(|inner| {
-            inner.log.close();
+            inner.log.close()?;
             inner.absorb()?;
             inner.catalog.flush(inner.clock.now())?;
             Ok(())
@@ -311,7 +311,8 @@ impl Store for EmbeddedStore {
 impl Drop for EmbeddedStore {
     fn drop(&mut self) {
         self.upkeep.stop();
-        self.inner.log.close();
+        // Whoever waits for a group has been told.
+        let _ = self.inner.log.close();
     }
 }
 

@@ -149,7 +149,7 @@ fn catch_up(home: &Home, catalog: &Catalog, log: &Scan, from: LogPoint) -> Resul
             chain: frame.sum,
             ..point
         };
-        catalog.apply(changes, end)?;
+        catalog.replay(changes, end)?;
         if catalog.needs_flush() {
             catalog.flush(crate::model::Timestamp::from_unix_nanos(i64::MIN))?;
         }
@@ -157,7 +157,13 @@ fn catch_up(home: &Home, catalog: &Catalog, log: &Scan, from: LogPoint) -> Resul
     })?;
     let here = |segment: &u32| log.segments.iter().any(|known| known.head.number == *segment);
     match catalog.live_bytes().iter().find(|(segment, bytes)| **bytes > 0 && !here(segment)) {
-        Some(_) => Err(unfit("it points at segments that are not there")),
+        // A catalog whose sums are right speaks of what was durable: it would be lost without a word.
+        Some((segment, _)) => Err(Stop::Log(damage(
+            &home.log(),
+            *segment,
+            0,
+            "the segment is missing, and what is in it is needed",
+        ))),
         None => Ok(()),
     }
 }

@@ -272,11 +272,15 @@ impl Bench for EmbeddedBench {
     }
 
     async fn settle(&mut self) {
-        let inner = &self.present().inner;
-        inner.absorb().unwrap();
-        inner.catalog.flush(inner.clock.now()).unwrap();
-        inner.catalog.compact().unwrap();
-        while inner.collect_oldest().unwrap() {}
+        let inner = Arc::clone(&self.present().inner);
+        // It waits for the log, which is not to be done where tasks run.
+        let settling = std::thread::spawn(move || {
+            inner.absorb().unwrap();
+            inner.catalog.flush(inner.clock.now()).unwrap();
+            inner.catalog.compact().unwrap();
+            while inner.collect_oldest().unwrap() {}
+        });
+        settling.join().unwrap();
     }
 
     async fn reopen(&mut self) -> bool {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::layer::Dirty;
 use super::records::{self, Kept};
 use super::{Catalog, CatalogError, Located, bad_key, keys};
-use crate::model::{Id, TaskPushNotificationConfig, Timestamp};
+use crate::model::{Id, TaskPushNotificationConfig, Timestamp, json};
 use crate::store::embedded::{Chunk, Position};
 use crate::store::{Remembered, SendKey, TaskRow};
 
@@ -229,7 +229,7 @@ impl Catalog {
         for entry in self.tables.prefix(&prefix)? {
             let (key, value) = entry?;
             let id = key.get(prefix.len()..).and_then(|id| std::str::from_utf8(id).ok()).ok_or(bad_key())?;
-            let config = serde_json::from_slice(&value)
+            let config = json::reread(&value)
                 .map_err(|_| CatalogError::Damaged("a webhook cannot be read".to_owned()))?;
             hooks.insert(id.into(), Arc::new(config));
         }

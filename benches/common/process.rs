@@ -18,7 +18,8 @@ const START: &str = r#"ulimit -n "$(ulimit -Hn)"; core=$1; shift; exec taskset -
 
 /// A process that answers one line with one line. Ends with this value.
 pub(crate) struct Process {
-    child: Child,
+    /// The process.
+    pub(crate) child: Child,
     stdin: ChildStdin,
     stdout: BufReader<ChildStdout>,
     /// What it said first.

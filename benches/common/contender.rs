@@ -24,20 +24,8 @@ pub(crate) struct Run {
 }
 
 impl Contender {
-    /// The product, and a client in some role.
-    pub(crate) fn ours(name: &str, role: &[&str]) -> Outcome<Self> {
-        Self::start(name.to_owned(), &["server"], role)
-    }
-
-    /// An echo of such frames.
-    pub(crate) fn echo(ask: u64, reply: u64, window: usize, flush: &str) -> Outcome<Self> {
-        let (ask, reply, window) = (ask.to_string(), reply.to_string(), window.to_string());
-        let name = format!("echo {ask} B / {reply} B, flush {flush}");
-        Self::start(name, &["echo-server", &reply, flush], &["echo-client", "", &ask, &window, flush])
-    }
-
-    /// The address goes where the client's second argument is empty.
-    fn start(name: String, server: &[&str], client: &[&str]) -> Outcome<Self> {
+    /// Starts both in their roles. The server's address goes where the client's argument is empty.
+    pub(crate) fn start(name: String, server: &[&str], client: &[&str]) -> Outcome<Self> {
         let server = Process::start(SERVER_CORE, server)?;
         let address = server.greeting.clone();
         let client: Vec<&str> =

@@ -12,7 +12,9 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 
 use crate::Outcome;
-use crate::server::KEY;
+
+/// The key that clients show.
+pub(crate) const KEY: &str = "the key of the benchmarks, which is long enough";
 
 /// What passed on a connection since it was opened.
 #[derive(Debug, Default)]

@@ -1,0 +1,56 @@
+//! 8-event streams through real connections, each event durable before it is seen.
+
+use crate::Outcome;
+use crate::contender::{Contender, print_ratio};
+use crate::disk::Scratch;
+use crate::plain::{Plain, Wrote};
+use crate::plan::Plan;
+use crate::process::{Process, SERVER_CORE};
+use crate::statistics::Bar;
+
+/// Events of one stream.
+const EVENTS: u32 = 8;
+
+/// The case.
+pub(crate) fn measure(plan: Plan) -> Outcome<bool> {
+    let mut met = true;
+    for (at_once, bar) in [("32", Bar::Floor(0.5)), ("128", Bar::Floor(0.5))] {
+        let dir = Scratch::new("streams")?;
+        let name = format!("{EVENTS}-event streams, {at_once} at once");
+        let role = ["streams", "", "each", &EVENTS.to_string(), at_once];
+        let mut ours = Contender::start(name, &["server", dir.text()?, "keep"], &role)?;
+        let mut plain = Plain::start(SERVER_CORE)?;
+        for _ in 0..3 {
+            plain.compare(run(&mut ours, plan)?, plan.millis)?;
+        }
+        ours.reset();
+        plain.reset();
+        for _ in 0..plan.pairs {
+            plain.compare(run(&mut ours, plan)?, plan.millis)?;
+        }
+        ours.print("stream");
+        met &= print_ratio("  ours / plain", plain.print("  in the log"), bar);
+    }
+    Ok(met)
+}
+
+fn run(ours: &mut Contender, plan: Plan) -> Outcome<Wrote> {
+    let before = written(&mut ours.server)?;
+    let run = ours.run(&plan.millis.to_string(), 1.0)?;
+    let after = written(&mut ours.server)?;
+    let [streams, nanos, ..] = run.fields[..] else { return Err("no measurement".into()) };
+    Ok(Wrote {
+        events: streams as f64 * f64::from(EVENTS),
+        nanos: nanos as f64,
+        syncs: (after[0] - before[0]) as f64,
+        frames: (after[1] - before[1]) as f64,
+        bytes: (after[2] - before[2]) as f64,
+    })
+}
+
+/// Syncs, frames, bytes; median and 99 % of an agent's wait for the log, in microseconds.
+pub(crate) fn written(server: &mut Process) -> Outcome<[u64; 5]> {
+    let answer = server.ask("")?;
+    let numbers = answer.split_whitespace().map(str::parse).collect::<Result<Vec<u64>, _>>()?;
+    Ok(numbers.try_into().map_err(|_| "the server said something else")?)
+}
