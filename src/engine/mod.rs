@@ -352,9 +352,13 @@ impl Engine {
             let _ = retiring.await;
         }
         self.writer.close();
-        while !self.writer.has_ended() {
-            tokio::time::sleep(STOP_POLL).await;
-        }
+        let written = async {
+            while !self.writer.has_ended() {
+                tokio::time::sleep(STOP_POLL).await;
+            }
+        };
+        // A full disk may keep it waiting. Closing the store lets go of what waits: it was not answered.
+        let _ = tokio::time::timeout(WRITE_OUT, written).await;
         if let Err(error) = self.store.close().await {
             tracing::error!(%error, "the store was not closed in good order; what was answered is safe");
         }
@@ -443,6 +447,8 @@ impl std::fmt::Debug for Engine {
     }
 }
 
+/// How long a stopping engine waits for what is queued to be written.
+const WRITE_OUT: Duration = Duration::from_secs(10);
 /// How often a stopping engine looks whether turns have ended.
 const STOP_POLL: Duration = Duration::from_millis(5);
 
