@@ -13,12 +13,16 @@ use sha2::{Digest, Sha256};
 use tokio::sync::{oneshot, watch};
 
 use super::counters::{Counters, Held};
+use super::task::Live;
 use crate::fault::{Fault, FaultKind};
 use crate::model::{Id, SendMessageRequest, Timestamp};
 use crate::store::{Answer, Remembered, SendDigest, SendKey};
 
 /// What a send comes to.
 pub(super) type Outcome = Result<Answer, Fault>;
+
+/// What whoever waits is told, with the task, so that it stays in memory until it was looked at.
+pub(super) type Reply = (Outcome, Option<Live>);
 
 /// Identifies a send. Each name is preceded by its length, so that no two sets of names look alike.
 pub(super) fn key(agent: &str, owner: &str, message_id: &str) -> SendKey {
@@ -149,12 +153,12 @@ pub(super) fn conflict() -> Fault {
 /// Answers one send: whoever waits for it, and the equal sends that wait with it.
 #[derive(Debug)]
 pub(super) struct Replier {
-    waiting: Option<oneshot::Sender<Outcome>>,
+    waiting: Option<oneshot::Sender<Reply>>,
     claim: Option<Claim>,
 }
 
 impl Replier {
-    pub(super) fn new(waiting: oneshot::Sender<Outcome>, claim: Option<Claim>) -> Self {
+    pub(super) fn new(waiting: oneshot::Sender<Reply>, claim: Option<Claim>) -> Self {
         Self { waiting: Some(waiting), claim }
     }
 
@@ -165,12 +169,17 @@ impl Replier {
 
     /// Answers. Only the first answer counts.
     pub(super) fn answer(&mut self, outcome: Outcome) {
+        self.answer_about(None, outcome);
+    }
+
+    /// Answers, and lends the task that the answer is about.
+    pub(super) fn answer_about(&mut self, task: Option<Live>, outcome: Outcome) {
         if let Some(claim) = self.claim.take() {
             claim.outcome.send_replace(Some(outcome.clone()));
         }
         if let Some(waiting) = self.waiting.take() {
             // Nobody waits any more if the caller has gone; the task goes on.
-            let _ = waiting.send(outcome);
+            let _ = waiting.send((outcome, task));
         }
     }
 }

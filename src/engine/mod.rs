@@ -54,7 +54,7 @@ pub use self::feed::{Feed, FeedKind, Start};
 pub use self::fold::trimmed;
 pub use self::recover::Recovered;
 pub use self::retention::Retired;
-pub use self::send::{Sent, Submission, TaskTicket};
+pub use self::send::{InUse, Sent, Submission, TaskTicket};
 
 /// Whose tasks: no operation reaches beyond it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -117,7 +117,7 @@ impl Prepared {
                 if let Some(turn) = superseded {
                     turn.cancel();
                 }
-                delivery.replier.answer(Ok(answer));
+                delivery.replier.answer_about(self.task.clone(), Ok(answer));
                 let mut launch = delivery.launch.take()?;
                 launch.view.task = self.before;
                 launch.turn.begin(self.task?);
@@ -125,7 +125,7 @@ impl Prepared {
             }
             Effect::Delivered { answer, mut delivery, place } => {
                 place.send(Arc::clone(&delivery.cause.message));
-                delivery.replier.answer(Ok(answer));
+                delivery.replier.answer_about(self.task, Ok(answer));
                 None
             }
             Effect::Refused { mut delivery, fault } => {

@@ -56,6 +56,10 @@ pub struct TaskTicket {
     pub after: u64,
 }
 
+/// Keeps the task of a send in memory. Hold it only until the task was looked at.
+#[derive(Debug)]
+pub struct InUse(#[expect(dead_code, reason = "it is only held")] Option<Live>);
+
 /// A send on its way through the writer.
 #[derive(Debug)]
 pub(super) struct Delivery {
@@ -112,6 +116,15 @@ impl Engine {
     /// body; [`FaultKind::Overloaded`] if too many turns run, the engine is stopping, or the store has no room (then
     /// its metadata has `resource` = `store`).
     pub async fn send(&self, submission: Submission) -> Result<Sent, Fault> {
+        self.send_in_use(submission).await.map(|(sent, _)| sent)
+    }
+
+    /// Like [`send`](Self::send), and keeps the task in memory for as long as the caller holds what is returned with
+    /// it: what the caller asks of the task then need not be read from the store, even if it is finished already.
+    ///
+    /// # Errors
+    /// As of [`send`](Self::send).
+    pub async fn send_in_use(&self, submission: Submission) -> Result<(Sent, InUse), Fault> {
         if self.stopping.load(Ordering::Acquire) {
             return Err(stopped());
         }
@@ -119,7 +132,7 @@ impl Engine {
         validate::message(&submission.request.message, &self.limits, &agent.input_modes)?;
         let claim = match self.claim(&submission).await? {
             Ok(claim) => claim,
-            Err(answered) => return answered.map(Sent::from),
+            Err(answered) => return answered.map(|answer| (Sent::from(answer), InUse(None))),
         };
         let (waiting, answered) = oneshot::channel();
         let mut replier = Replier::new(waiting, claim);
@@ -127,8 +140,8 @@ impl Engine {
             Ok(plan) => self.carry_out(plan, submission, agent, replier),
             Err(fault) => replier.answer(Err(fault)),
         }
-        let outcome = answered.await;
-        outcome.unwrap_or_else(|_| Err(Fault::internal("a send was not answered"))).map(Sent::from)
+        let (outcome, task) = answered.await.map_err(|_| Fault::internal("a send was not answered"))?;
+        Ok((Sent::from(outcome?), InUse(task)))
     }
 
     /// Claims the message id, or finds what an equal send was answered.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::AgentService;
 use super::push::no_push;
 use crate::authority::{Pass, Permission};
-use crate::engine::{Feed, FeedKind, Sent, Start, Submission, TaskTicket, trimmed};
+use crate::engine::{Feed, FeedKind, InUse, Sent, Start, Submission, TaskTicket, trimmed};
 use crate::fault::{Fault, FaultKind, Result};
 use crate::model::{Message, SendMessageRequest, SendMessageResponse};
 use crate::operations::Caller;
@@ -37,7 +37,8 @@ impl AgentService {
         request: SendMessageRequest,
         turn_timeout: Option<Duration>,
     ) -> Result<Begun> {
-        match self.submit(caller, request, turn_timeout).await? {
+        let (sent, _in_use) = self.submit(caller, request, turn_timeout).await?;
+        match sent {
             Sent::Task(ticket) => {
                 let start = Start::After(ticket.after);
                 let scope = self.scope(caller);
@@ -59,7 +60,8 @@ impl AgentService {
         let history = configuration.and_then(|configuration| configuration.history_length);
         let at_once = configuration.is_some_and(|configuration| configuration.return_immediately);
         let answer = async {
-            let ticket = match self.submit(caller, request, turn_timeout).await? {
+            let (sent, _in_use) = self.submit(caller, request, turn_timeout).await?;
+            let ticket = match sent {
                 Sent::Task(ticket) => ticket,
                 Sent::Message(message) => return Ok(SendMessageResponse::Message((*message).clone())),
             };
@@ -83,7 +85,7 @@ impl AgentService {
         caller: &Caller,
         mut request: SendMessageRequest,
         turn_timeout: Option<Duration>,
-    ) -> Result<Sent> {
+    ) -> Result<(Sent, InUse)> {
         let configuration = request.configuration.as_ref();
         if configuration.is_some_and(|configuration| configuration.task_push_notification_config.is_some()) {
             return Err(no_push());
@@ -100,7 +102,7 @@ impl AgentService {
             parameters: Arc::new(caller.parameters.clone()),
             turn_timeout,
         };
-        handed_over(pass, self.engine.send(submission)).await
+        handed_over(pass, self.engine.send_in_use(submission)).await
     }
 
     /// Whether the caller may send this message, and into the conversation that its grant reaches.

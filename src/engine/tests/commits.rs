@@ -155,6 +155,20 @@ async fn a_store_that_takes_its_time_loses_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_finished_task_stays_in_memory_until_whoever_sent_has_looked_at_it() {
+    let world = gated_world(&Gated::open(), done());
+    let sent = world.engine.send_in_use(world.submission(Message::user("go"))).await;
+    let (ticket, in_use) = sent.map(|(sent, in_use)| (sent.task(), in_use)).unwrap();
+    world.settled(&ticket).await;
+    while world.engine.counts().turns > 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(world.engine.counts().live_tasks, 1);
+    drop(in_use);
+    assert_eq!(world.at_rest().await.live_tasks, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_visible_before_it_is_committed() {
     let store = Gated::new(1);
     let world = world_over(Arc::clone(&store) as Arc<dyn Store>, done(), EngineLimits::default());

@@ -4,7 +4,7 @@
 //! is left that it speaks of. It is done when less than half of what is in the finished segments is needed, so
 //! that no more is copied than is gained.
 
-use std::collections::HashMap;
+use std::sync::PoisonError;
 use std::thread;
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use super::home::OpenError;
 use super::log::frame_entries;
 use super::open::changes;
 use super::scan::{damage, frames};
-use super::{Change, Inner};
+use super::{Change, Inner, Staging, Touched};
 use crate::store::StoreError;
 
 /// An entry of the segment, with what it says.
@@ -22,6 +22,7 @@ type Found = (Vec<u8>, Change);
 impl Inner {
     /// Collects the oldest segment if that is worth it; returns whether it did.
     pub(super) fn collect_oldest(&self) -> Result<bool, StoreError> {
+        let _alone = self.collecting.lock().unwrap_or_else(PoisonError::into_inner);
         let mut sizes = self.log.sizes();
         // The last one grows.
         sizes.pop_last();
@@ -88,12 +89,26 @@ impl Inner {
             }
             let mut staging = self.staging();
             // Otherwise something was taken away meanwhile that would come back with its copy.
-            if staging.disturbed == disturbed {
-                break self.enqueue(&mut staging, copies, HashMap::new())?;
+            if staging.disturbed == disturbed && self.answers_hold(&staging, &copies.changes)? {
+                break self.enqueue(&mut staging, copies, Touched::default())?;
             }
+            drop(staging);
+            thread::sleep(DISTURBED);
         };
         answered.blocking_recv().unwrap_or_else(|_| Err(StoreError::failed("the log's thread has gone")))?;
         Ok(self.absorb()?)
+    }
+
+    /// Whether no answer among these has been replaced, or is about to be: its copy would stand behind the new one.
+    fn answers_hold(&self, staging: &Staging, changes: &[Change]) -> Result<bool, StoreError> {
+        for change in changes {
+            if let Change::Remembered(answer) = change
+                && (staging.answers.contains_key(&answer.key) || !self.is_needed(change)?)
+            {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Which group was the last to take something away, if all those are in the catalog.
@@ -111,7 +126,9 @@ impl Inner {
             Change::Checkpointed { task, at, .. } => self.catalog.is_checkpoint_at(task, *at)?,
             Change::Remembered(answer) => {
                 let present = self.catalog.remembered(&answer.key, self.clock.now())?;
-                present.is_some_and(|present| present.expires == answer.expires)
+                present.is_some_and(|present| {
+                    (present.expires, present.digest) == (answer.expires, answer.digest)
+                })
             }
             Change::Pushed(change) => {
                 let present = self.catalog.push_configs(&change.task)?;

@@ -103,6 +103,8 @@ struct Inner {
     durable: Arc<Mutex<VecDeque<Durable>>>,
     /// Held by whoever takes from `durable`, so that the order stays.
     applying: Mutex<()>,
+    /// Held by whoever makes room in the log.
+    collecting: Mutex<()>,
     /// Whether there are enough free bytes on the disk.
     has_space: AtomicBool,
 }
@@ -111,12 +113,22 @@ struct Inner {
 #[derive(Default)]
 struct Staging {
     last: HashMap<Id, Staged>,
-    /// Which tasks each group has touched, in the order of the groups.
-    groups: VecDeque<(u64, Vec<Id>)>,
+    /// Answers on their way, with the last group that has them.
+    answers: HashMap<SendKey, u64>,
+    /// What each group has touched, in the order of the groups.
+    groups: VecDeque<(u64, Touched)>,
     next_ticket: u64,
     /// After the last group that took something away or changed a webhook: a copy of an older entry must not
     /// come to stand behind it.
     disturbed: u64,
+}
+
+/// What a group touches.
+#[derive(Default)]
+struct Touched {
+    /// With the last number that each task then has; 0 if it is deleted.
+    tasks: HashMap<Id, u64>,
+    answers: Vec<SendKey>,
 }
 
 #[derive(Clone, Copy)]
@@ -325,15 +337,52 @@ impl fmt::Debug for EmbeddedStore {
 impl Inner {
     /// Checks a group against what is on its way and what is there, and queues it.
     fn stage(&self, group: &Group) -> Result<Answered, StoreError> {
-        let mut entries = frame_entries();
-        entries.push_group(group).map_err(StoreError::failed)?;
+        let only_adds = group.push.is_empty() && group.cuts.is_empty() && group.deletions.is_empty();
+        let encode = |group: &Group| -> Result<Entries, StoreError> {
+            let mut entries = frame_entries();
+            entries.push_group(group).map_err(StoreError::failed)?;
+            Ok(entries)
+        };
+        // Not under the lock, where that can be.
+        let encoded = if only_adds { Some(encode(group)?) } else { None };
         let mut staging = self.staging();
-        let touched = self.check(&staging, group)?;
-        let answered = self.enqueue(&mut staging, entries, touched)?;
-        if !group.deletions.is_empty() || !group.push.is_empty() {
+        let mut touched = self.check(&staging, group)?;
+        let entries = match encoded {
+            Some(entries) => entries,
+            None => encode(&self.without_strays(&staging, &touched, group)?)?,
+        };
+        touched.extend(group.deletions.iter().map(|task| (task.clone(), 0)));
+        let answers = group.remembered.iter().map(|answer| answer.key).collect();
+        let answered = self.enqueue(&mut staging, entries, Touched { tasks: touched, answers })?;
+        if !only_adds {
             staging.disturbed = staging.next_ticket;
         }
         Ok(answered)
+    }
+
+    /// Without what is said of tasks that are missing: in the log it would come to be about a later task
+    /// with the same id.
+    fn without_strays(
+        &self,
+        staging: &Staging,
+        appended: &HashMap<Id, u64>,
+        group: &Group,
+    ) -> Result<Group, StoreError> {
+        let exists = |task: &Id| -> Result<bool, StoreError> {
+            Ok(appended.contains_key(task) || self.last_seq(staging, task)? > 0)
+        };
+        let mut kept = group.clone();
+        let mut error = None;
+        let mut keep = |task: &Id| {
+            exists(task).unwrap_or_else(|failure| {
+                error = Some(failure);
+                false
+            })
+        };
+        kept.push.retain(|change| keep(&change.task));
+        kept.cuts.retain(|cut| keep(&cut.checkpoint.task.id));
+        kept.deletions.retain(|task| keep(task));
+        error.map_or(Ok(kept), Err)
     }
 
     /// What each task's last number will be, if the group fits to what is there.
@@ -348,9 +397,6 @@ impl Inner {
                 return Err(StoreError::Conflict { task: row.id.clone(), expected: *expected, found });
             }
             touched.insert(row.id.clone(), row.last_seq);
-        }
-        for task in &group.deletions {
-            touched.insert(task.clone(), 0);
         }
         Ok(touched)
     }
@@ -367,23 +413,26 @@ impl Inner {
         &self,
         staging: &mut Staging,
         entries: Entries,
-        touched: HashMap<Id, u64>,
+        touched: Touched,
     ) -> Result<Answered, StoreError> {
         let ticket = staging.next_ticket;
         let answered = self.log.append(entries, ticket)?;
         staging.next_ticket += 1;
-        let mut tasks = Vec::with_capacity(touched.len());
-        for (task, last_seq) in touched {
-            staging.last.insert(task.clone(), Staged { last_seq, ticket });
-            tasks.push(task);
+        for (task, last_seq) in &touched.tasks {
+            staging.last.insert(task.clone(), Staged { last_seq: *last_seq, ticket });
         }
-        staging.groups.push_back((ticket, tasks));
+        staging.answers.extend(touched.answers.iter().map(|key| (*key, ticket)));
+        staging.groups.push_back((ticket, touched));
         Ok(answered)
     }
 
     fn stage_checkpoints(&self, checkpoints: &[Checkpoint]) -> Result<(), StoreError> {
         let mut entries = frame_entries();
+        let mut staging = self.staging();
         for checkpoint in checkpoints {
+            if checkpoint.seq > self.last_seq(&staging, &checkpoint.task.id)? {
+                continue;
+            }
             let before = self.catalog.located(&checkpoint.task.id)?.and_then(|located| located.checkpoint);
             let events = checkpoint.seq.saturating_sub(before.map_or(0, |(seq, _)| seq));
             if events >= self.limits.checkpoint_events {
@@ -392,7 +441,7 @@ impl Inner {
         }
         if !entries.changes.is_empty() {
             // Nobody waits for it.
-            drop(self.enqueue(&mut self.staging(), entries, HashMap::new())?);
+            drop(self.enqueue(&mut staging, entries, Touched::default())?);
         }
         Ok(())
     }
@@ -489,10 +538,15 @@ impl Inner {
 impl Staging {
     /// A group is in the catalog now.
     fn settle(&mut self, ticket: u64) {
-        while let Some((_, tasks)) = self.groups.pop_front_if(|(group, _)| *group <= ticket) {
-            for task in tasks {
-                if self.last.get(&task).is_some_and(|staged| staged.ticket <= ticket) {
-                    self.last.remove(&task);
+        while let Some((_, touched)) = self.groups.pop_front_if(|(group, _)| *group <= ticket) {
+            for task in touched.tasks.keys() {
+                if self.last.get(task).is_some_and(|staged| staged.ticket <= ticket) {
+                    self.last.remove(task);
+                }
+            }
+            for key in &touched.answers {
+                if self.answers.get(key).is_some_and(|group| *group <= ticket) {
+                    self.answers.remove(key);
                 }
             }
         }

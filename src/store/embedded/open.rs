@@ -66,6 +66,7 @@ impl EmbeddedStore {
             staging: Mutex::new(Staging::default()),
             durable,
             applying: Mutex::new(()),
+            collecting: Mutex::new(()),
             has_space: AtomicBool::new(has_space(&log_dir, limits)),
         });
         let upkeep = Upkeep::start(Arc::clone(&inner)).map_err(at(dir))?;

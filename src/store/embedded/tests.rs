@@ -32,7 +32,7 @@ impl Place {
 }
 
 fn limits() -> StoreLimits {
-    StoreLimits { segment_bytes: 64 << 10, reserve_bytes: 0, ..StoreLimits::default() }
+    StoreLimits { segment_bytes: 64 << 10, reserve_bytes: 0, checkpoint_events: 1, ..StoreLimits::default() }
 }
 
 impl Drop for Place {

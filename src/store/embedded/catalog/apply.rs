@@ -33,11 +33,27 @@ struct Below {
     hooks: HashMap<Id, Vec<Id>>,
 }
 
-/// Something to look up, with what the active layer knows of the task's kept record below.
+/// Something to look up.
 struct Wanted<'a> {
     change: &'a Change,
-    /// None: the task is not in the active layer.
-    below: Option<(u64, bool)>,
+    task: &'a Id,
+    /// What is known of the task; none if it is not in the active layer.
+    facts: Option<Facts>,
+}
+
+/// What of a task below decides what else is to be looked up.
+#[derive(Clone, Copy)]
+struct Facts {
+    last: u64,
+    hooked: bool,
+    /// The cut, in the active layer or below it.
+    cut: u64,
+}
+
+impl Facts {
+    fn of(below: &Kept) -> Self {
+        Self { last: below.last_seq(), hooked: below.hooked, cut: below.cut }
+    }
 }
 
 impl Catalog {
@@ -73,36 +89,35 @@ impl Catalog {
             (wanted, layers.frozen.clone())
         };
         let frozen = frozen.as_deref();
-        for Wanted { change, below: known } in wanted {
-            let Some(task) = task_of(change) else { continue };
-            let (last, hooked) = match known {
-                Some(known) => known,
+        let cuts = changes.iter().any(|change| matches!(change, Change::Cut { .. }));
+        for Wanted { change, task, facts } in wanted {
+            let facts = match facts {
+                Some(facts) => facts,
                 None => {
                     if !below.tasks.contains_key(task) {
                         below.tasks.insert(task.clone(), self.kept_below(frozen, task)?);
                     }
-                    match below.tasks.get(task) {
-                        Some(Some(kept)) => (kept.last_seq(), kept.hooked),
-                        _ => continue,
-                    }
+                    let Some(Some(kept)) = below.tasks.get(task) else { continue };
+                    Facts::of(kept)
                 }
             };
-            match change {
-                Change::Appended { first, .. } if *first <= last => {
-                    if let Some(at) = self.chunk_below(frozen, task, *first)? {
+            let needs_all = match change {
+                Change::Appended { first, .. } => {
+                    if *first <= facts.last
+                        && let Some(at) = self.chunk_below(frozen, task, *first)?
+                    {
                         below.chunks.insert((task.clone(), *first), at);
                     }
-                    // A cut may have come before it.
-                    if source == Source::Replay && !below.all_chunks.contains_key(task) {
-                        below.all_chunks.insert(task.clone(), self.chunks_below(frozen, task)?);
-                    }
+                    // It may have been copied behind a cut, and tell what that has cut.
+                    source == Source::Replay && (facts.cut > 1 || cuts)
                 }
-                Change::Cut { .. } | Change::Deleted(_) if !below.all_chunks.contains_key(task) => {
-                    below.all_chunks.insert(task.clone(), self.chunks_below(frozen, task)?);
-                }
-                _ => {}
+                Change::Cut { .. } | Change::Deleted(_) => true,
+                _ => false,
+            };
+            if needs_all && !below.all_chunks.contains_key(task) {
+                below.all_chunks.insert(task.clone(), self.chunks_below(frozen, task)?);
             }
-            if hooked && matches!(change, Change::Deleted(_)) {
+            if facts.hooked && matches!(change, Change::Deleted(_)) {
                 let hooks = self.hooks_below(frozen, task)?;
                 below.hooks.insert(task.clone(), hooks.into_keys().collect());
             }
@@ -132,15 +147,17 @@ impl Layers {
             return Ok(None);
         }
         let Some(dirty) = self.active.tasks.get(task) else {
-            return Ok(Some(Wanted { change, below: None }));
+            return Ok(Some(Wanted { change, task, facts: None }));
         };
         let Some(below) = &dirty.below else { return Ok(None) };
-        let needed = match change {
-            Change::Appended { first, .. } => *first <= below.last_seq(),
-            Change::Cut { .. } | Change::Deleted(_) => true,
-            _ => false,
+        let mut facts = Facts::of(below);
+        facts.cut = dirty.now.as_ref().map_or(facts.cut, |now| now.cut);
+        let is_next = match change {
+            Change::Appended { first, .. } => *first > facts.last && facts.cut == 1,
+            Change::Cut { .. } | Change::Deleted(_) => false,
+            _ => true,
         };
-        Ok(needed.then(|| Wanted { change, below: Some((below.last_seq(), below.hooked)) }))
+        Ok((!is_next).then_some(Wanted { change, task, facts: Some(facts) }))
     }
 
     fn take(&mut self, change: Change, below: &Below, source: Source) {

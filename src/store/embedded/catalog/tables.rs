@@ -146,9 +146,10 @@ impl Tables {
 
     /// Makes the next table fail: there is a file in its place.
     #[cfg(test)]
-    pub(super) fn block_next(&self) {
+    pub(super) fn block_next(&self) -> PathBuf {
         let next = self.dir.join(TABLES).join(self.tree.next_table_id().to_string());
-        fs::write(next, "in the way").expect("the directory is there");
+        fs::write(&next, "in the way").expect("the directory is there");
+        next
     }
 
     /// Bytes of all tables.
