@@ -203,29 +203,22 @@ fn a_torn_tail_of_a_log_that_was_written_down_is_cut_off_or_refused() {
     tear(Subject::Store, long(512, 65_536));
 }
 
+/// After a clean stop, when the catalog knows of everything. Otherwise a first segment that is missing looks like
+/// one that was collected.
 #[test]
 fn a_missing_file_is_noticed() {
     let seed = setting("A2A_WEBCAP_DURABLE_SEED").unwrap_or(1);
-    let tally = Tally::default();
-    for ending in [Ending::Close, Ending::Stay] {
-        let rest = AtRest::after(ending, seed);
-        let files: Vec<_> = rest.tree.files().map(|(path, _)| path.to_owned()).collect();
-        let newest = files.iter().filter(|path| path.starts_with("log")).max().expect("there is a log");
-        let missed = for_each(files.len(), |number| {
-            let path = &files[number];
-            if path == newest && ending == Ending::Stay {
-                // That is a tail torn where the segment begins.
-                return Ok(());
-            }
-            let mut tree = rest.tree.clone();
-            tree.0.remove(path);
-            let stands = rest.stands(&tree);
-            let stands =
-                stands.map_err(|reason| format!("{ending:?}, without {}: {reason}", path.display()))?;
-            tally.count(&kind(path), &stands);
-            Ok(())
-        });
-        missed.unwrap_or_else(|reason| panic!("{reason}"));
-    }
+    let (rest, tally) = (AtRest::after(Ending::Close, seed), Tally::default());
+    let files: Vec<_> = rest.tree.files().map(|(path, _)| path.to_owned()).collect();
+    let missed = for_each(files.len(), |number| {
+        let path = &files[number];
+        let mut tree = rest.tree.clone();
+        tree.0.remove(path);
+        let stands = rest.stands(&tree);
+        let stands = stands.map_err(|reason| format!("seed {seed}, without {}: {reason}", path.display()))?;
+        tally.count(&kind(path), &stands);
+        Ok(())
+    });
     println!("{tally:?}");
+    missed.unwrap_or_else(|reason| panic!("{reason}"));
 }

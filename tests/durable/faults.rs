@@ -18,7 +18,7 @@ use crate::trace::{Call, calls};
 use crate::verify::{MORE, Stands, Trial, for_each};
 
 /// The calls that are made to fail.
-const CALLS: [&str; 17] = [
+pub(crate) const WATCHED: [&str; 17] = [
     "openat",
     "read",
     "pread64",
@@ -64,7 +64,7 @@ impl Fault {
 
 /// Traces the calls that may fail, on these paths.
 pub(crate) fn watched(paths: &BTreeSet<String>) -> Vec<String> {
-    let mut arguments = vec!["-e".to_owned(), format!("trace={}", CALLS.join(","))];
+    let mut arguments = vec!["-e".to_owned(), format!("trace={}", WATCHED.join(","))];
     for path in paths {
         arguments.extend(["-P".to_owned(), path.clone()]);
     }
@@ -92,7 +92,7 @@ fn names_paths(call: &Call) -> bool {
 pub(crate) fn faults(calls: &[Call]) -> Vec<Fault> {
     let mut times: BTreeMap<(&str, u32), usize> = BTreeMap::new();
     let mut faults = BTreeSet::new();
-    for call in calls.iter().filter(|call| CALLS.contains(&call.name.as_str())) {
+    for call in calls.iter().filter(|call| WATCHED.contains(&call.name.as_str())) {
         let time = times.entry((&call.name, call.thread)).or_default();
         *time += 1;
         let full =
@@ -194,9 +194,6 @@ fn meet(subject: Subject, fault: &Fault, seed: u64, known: &Known, endings: &End
 
 fn judge(ran: &Ran, fault: &Fault, sites: &BTreeSet<String>, endings: &Endings) -> Result<(), String> {
     let gave_up = !ran.status.success();
-    for site in sites {
-        endings.count(&format!("{site}, {}", fault.error), gave_up);
-    }
     if ran.hung {
         return Err("it hangs".to_owned());
     }
@@ -205,6 +202,19 @@ fn judge(ran: &Ran, fault: &Fault, sites: &BTreeSet<String>, endings: &Endings) 
     }
     if gave_up && ran.ledger.failure.is_none() {
         return Err("it has not said why it ended".to_owned());
+    }
+    judge_sites(sites, fault, gave_up, endings)
+}
+
+/// Counts how a run ended, and says whether it should have ended in another way.
+pub(crate) fn judge_sites(
+    sites: &BTreeSet<String>,
+    fault: &Fault,
+    gave_up: bool,
+    endings: &Endings,
+) -> Result<(), String> {
+    for site in sites {
+        endings.count(&format!("{site}, {}", fault.error), gave_up);
     }
     let excused = sites.iter().all(|site| may_go_on(site, fault.error).is_some());
     if !gave_up && !excused {
@@ -229,7 +239,7 @@ impl Known {
         let scratch = Scratch::new();
         let order = Order { to: GROUPS, ..order(subject, seed, &scratch) };
         let output = scratch.join("strace");
-        let all = ["-e".to_owned(), format!("trace={},close", CALLS.join(","))];
+        let all = ["-e".to_owned(), format!("trace={},close", WATCHED.join(","))];
         let ran = Program::new(order.clone()).trace(&all, &output);
         assert!(ran.status.success(), "{ran:?}");
         let calls = calls(&fs::read_to_string(&output).expect("a trace"));

@@ -30,6 +30,7 @@ mod program;
 mod recorded;
 mod recording;
 mod scratch;
+mod serve;
 mod settings;
 mod subject;
 mod toy;

@@ -13,7 +13,7 @@ use crate::history::History;
 use crate::subject::Subject;
 
 /// How long one state may take before it counts as hanging.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 /// Groups that are committed on top of what was left.
 pub(crate) const MORE: usize = 3;
 
