@@ -52,10 +52,13 @@ struct Flush<'a> {
     now: Timestamp,
 }
 
+/// Puts the entries of one kind of key into a run.
+type Kind<'a> = fn(&Flush<'a>, &mut Run) -> Result<(), CatalogError>;
+
 impl Flush<'_> {
     fn write(&self, ingest: &mut Ingest<'_>) -> Result<(), CatalogError> {
         let mut run = Run::default();
-        let kinds: [fn(&Self, &mut Run) -> Result<(), CatalogError>; 10] = [
+        let kinds: [Kind<'_>; 10] = [
             Self::head,
             Self::tasks,
             Self::chunks,
