@@ -10,6 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::agent::Agent;
 use crate::agents;
@@ -42,6 +43,8 @@ pub struct Server {
     service: Arc<AgentService>,
     recovery: Option<Recovery>,
     recovered: Recovered,
+    /// Recovery that waits for space on the disk.
+    _recovering: Option<AbortOnDropHandle<()>>,
 }
 
 /// What a server is made of.
@@ -84,7 +87,8 @@ impl Server {
         &self.service
     }
 
-    /// What became at start of the tasks that the server before this one had been working on.
+    /// What became at start of the tasks that the server before this one had been working on. Nothing yet, where the
+    /// disk is full: readers need not wait for that, and they are seen to when there is room.
     pub fn recovered(&self) -> Recovered {
         self.recovered
     }
@@ -242,12 +246,12 @@ impl Builder {
             }
             (None, Some(StoreChoice::Directory(dir))) => open_store(dir, &limits, &clock).await?,
         };
-        let engine = Engine::builder(store).limits(limits.engine.clone()).clock(clock.clone());
+        let engine = Engine::builder(Arc::clone(&store)).limits(limits.engine.clone()).clock(clock.clone());
         let engine = agents.iter().fold(engine, |engine, (name, agent)| engine.agent(name, agent));
         let engine = engine.start().map_err(StartError::Engine)?;
-        let recovered = engine.recover().await.map_err(StartError::Recovery)?;
         let started = clock.now();
         let service = AgentService::new(engine, agents, authority, Arc::new(authenticator), clock);
+        let (recovered, recovering) = recover(&service, &*store).await?;
 
         let shutdown = Shutdown::new();
         let routes = Arc::new(ServerRoutes {
@@ -272,7 +276,7 @@ impl Builder {
         let card = service.agents().default_card().ok_or_else(|| StartError::Agent(String::new()))?;
         let bytes = serde_json::to_vec(&card).expect("a card is texts, lists and maps of texts");
         let _ = routes.card.set(Arc::new(Document::new("application/json", bytes, started)));
-        Ok(Server { listening, service, recovery, recovered })
+        Ok(Server { listening, service, recovery, recovered, _recovering: recovering })
     }
 }
 
@@ -304,6 +308,36 @@ async fn open_store(
     let recovery = store.recovery().clone();
     Ok((Arc::new(store), Some(recovery)))
 }
+
+/// Sees to what the server before this one was working on. If there is no room to write that down, it goes on behind
+/// when there is, and until then the server can be read from.
+async fn recover(
+    service: &Arc<AgentService>,
+    store: &dyn Store,
+) -> Result<(Recovered, Option<AbortOnDropHandle<()>>), StartError> {
+    let (done, mut recovered) = oneshot::channel();
+    let recovering = Arc::clone(service);
+    let recovering = service.engine().runtime().spawn(async move {
+        let outcome = recovering.engine().recover().await;
+        if let Err(Err(fault)) = done.send(outcome) {
+            tracing::error!(%fault, "the tasks of the server before this one cannot be recovered");
+        }
+    });
+    let recovering = AbortOnDropHandle::new(recovering);
+    let lost = || StartError::Recovery(Fault::internal("the recovery panicked"));
+    loop {
+        if let Ok(outcome) = tokio::time::timeout(ROOM_POLL, &mut recovered).await {
+            return Ok((outcome.map_err(|_| lost())?.map_err(StartError::Recovery)?, None));
+        }
+        if !store.has_room() {
+            tracing::warn!("the disk is full: what was being worked on goes on when there is room");
+            return Ok((Recovered::default(), Some(recovering)));
+        }
+    }
+}
+
+/// How often a recovery looks whether there is room.
+const ROOM_POLL: Duration = Duration::from_millis(200);
 
 /// Adds to an agent's card what only the server knows. Every interface is of the card's own origin, as
 /// some clients refuse a card with any other.

@@ -333,7 +333,8 @@ impl Engine {
     /// queued, and closes the store.
     ///
     /// A turn that is cut short sees its cancellation, but nothing that its agent says from then on counts: the task
-    /// stays as it is in the log, and [`recover`](Self::recover) sees to it at the next start.
+    /// stays as it is in the log, and [`recover`](Self::recover) sees to it at the next start. What waits for space on
+    /// a full disk is not waited for: nobody was told of it.
     pub async fn stop(&self, grace: Duration) {
         self.stopping.store(true, Ordering::Release);
         let ended = async {
@@ -352,12 +353,21 @@ impl Engine {
             let _ = retiring.await;
         }
         self.writer.close();
-        while !self.writer.has_ended() {
-            tokio::time::sleep(STOP_POLL).await;
+        let written = async || {
+            while !self.writer.has_ended() {
+                tokio::time::sleep(STOP_POLL).await;
+            }
+        };
+        while tokio::time::timeout(FULL_GRACE, written()).await.is_err() {
+            if !self.store.has_room() {
+                break;
+            }
         }
         if let Err(error) = self.store.close().await {
             tracing::error!(%error, "the store was not closed in good order; what was answered is safe");
         }
+        // What still waited has failed now.
+        written().await;
     }
 
     fn take_retiring(&self) -> Option<JoinHandle<()>> {
@@ -442,6 +452,9 @@ impl std::fmt::Debug for Engine {
         f.debug_struct("Engine").field("counts", &self.counts()).finish_non_exhaustive()
     }
 }
+
+/// How long a stopping engine waits for a full disk.
+const FULL_GRACE: Duration = Duration::from_secs(1);
 
 /// How often a stopping engine looks whether turns have ended.
 const STOP_POLL: Duration = Duration::from_millis(5);

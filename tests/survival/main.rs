@@ -11,6 +11,7 @@
 
 mod agent;
 mod audit;
+mod full;
 mod kills;
 mod ledger;
 mod link;

@@ -4,12 +4,12 @@
 
 use std::collections::VecDeque;
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::Path;
 
 use super::frame::{Frame, Seal, SegmentHead};
 use super::home::{OpenError, at, is_unused, make_private, read_format, sync_dir, write_format};
-use super::scan::{damage, scan, segment_numbers};
+use super::scan::{damage, read_as_it_is, scan, segment_numbers};
 use super::segment_path;
 
 /// What was copied.
@@ -84,8 +84,7 @@ fn copy_segment(
     report: &mut BackupReport,
 ) -> Result<(), OpenError> {
     let source = segment_path(from, number);
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes).map_err(at(&source))?;
+    let bytes = read_as_it_is(&mut file).map_err(at(&source))?;
     // A segment that has just been begun may have no head yet, and nothing in it.
     let Some(head) = SegmentHead::decode(&bytes) else { return Ok(()) };
     let mut end = super::frame::SEGMENT_HEAD;

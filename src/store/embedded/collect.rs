@@ -5,6 +5,7 @@
 //! that no more is copied than is gained.
 
 use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use super::log::frame_entries;
 use super::open::changes;
 use super::scan::{damage, frames};
 use super::{Change, Inner, Staging, Touched};
+use crate::model::Id;
 use crate::store::StoreError;
 
 /// An entry of the segment, with what it says.
@@ -37,13 +39,21 @@ impl Inner {
         if !nothing_needed && needed.saturating_mul(2) > sizes.values().sum() {
             return Ok(false);
         }
-        self.copy_needed(oldest, size)?;
+        // What was copied must be paid for by as much that is new: else answers, which nothing counts as
+        // needed, would be copied round and round.
+        if self.log.written().bytes < self.rest_until.load(Ordering::Relaxed) {
+            return Ok(false);
+        }
+        let copied = self.copy_needed(oldest, size)?;
+        self.rest_until.store(self.log.written().bytes + copied, Ordering::Relaxed);
         self.log.remove(oldest).map_err(StoreError::failed)?;
         self.catalog.forget_segment(oldest);
         Ok(true)
     }
 
-    fn copy_needed(&self, segment: u32, size: u64) -> Result<(), StoreError> {
+    /// Returns how many bytes were copied.
+    fn copy_needed(&self, segment: u32, size: u64) -> Result<u64, StoreError> {
+        let mut copied = 0;
         let log = self.log.dir();
         let (mut batch, mut bytes): (Vec<Found>, usize) = (Vec::new(), 0);
         let end = frames(log, segment, |frame, point| {
@@ -58,7 +68,7 @@ impl Inner {
                 batch.push((entry.to_vec(), change));
             }
             if bytes >= COPIED_AT_ONCE {
-                self.copy(&std::mem::take(&mut batch))?;
+                copied += self.copy(&std::mem::take(&mut batch))?;
                 bytes = 0;
             }
             Ok::<_, Stop>(())
@@ -68,40 +78,62 @@ impl Inner {
             let damage = damage(log, segment, u64::from(end.offset), "what was durable cannot be read");
             return Err(StoreError::failed(damage));
         }
-        self.copy(&batch).map_err(Stop::into_error)
+        copied += self.copy(&batch).map_err(Stop::into_error)?;
+        Ok(copied)
     }
 
-    /// Appends what is needed of a batch, and waits until it is durable and in the catalog.
-    fn copy(&self, batch: &[Found]) -> Result<(), Stop> {
-        let answered = loop {
+    /// Appends what is needed of a batch, and waits until it is durable and in the catalog. Returns its bytes.
+    fn copy(&self, batch: &[Found]) -> Result<u64, Stop> {
+        let copied = self.try_copy(batch);
+        self.staging().gone = None;
+        let copied = copied?;
+        // Copies fill the catalog's memory as appends do.
+        if self.catalog.needs_flush() {
+            self.catalog.flush(self.clock.now()).map_err(StoreError::from)?;
+        }
+        Ok(copied)
+    }
+
+    fn try_copy(&self, batch: &[Found]) -> Result<u64, Stop> {
+        let (answered, bytes) = loop {
+            self.log.check()?;
             let Some(disturbed) = self.undisturbed()? else {
                 thread::sleep(DISTURBED);
                 continue;
             };
+            let mut needed = Vec::new();
+            for found in batch {
+                if self.is_needed(&found.1)? {
+                    needed.push(found);
+                }
+            }
+            let mut staging = self.staging();
+            // Otherwise something was replaced meanwhile that would come back with its copy.
+            if staging.disturbed != disturbed || !self.answers_hold(&staging, &needed)? {
+                drop(staging);
+                thread::sleep(DISTURBED);
+                continue;
+            }
             let mut copies = frame_entries();
-            for (entry, change) in batch {
-                if self.is_needed(change)? {
+            for (entry, change) in needed {
+                if !task_of(change).is_some_and(|task| staging.is_gone(task)) {
                     copies.push_copy(entry, change.clone());
                 }
             }
             if copies.changes.is_empty() {
-                return Ok(());
+                return Ok(0);
             }
-            let mut staging = self.staging();
-            // Otherwise something was taken away meanwhile that would come back with its copy.
-            if staging.disturbed == disturbed && self.answers_hold(&staging, &copies.changes)? {
-                break self.enqueue(&mut staging, copies, Touched::default())?;
-            }
-            drop(staging);
-            thread::sleep(DISTURBED);
+            let bytes = copies.bytes.len() as u64;
+            break (self.enqueue(&mut staging, copies, Touched::default())?, bytes);
         };
         answered.blocking_recv().unwrap_or_else(|_| Err(StoreError::failed("the log's thread has gone")))?;
-        Ok(self.absorb()?)
+        self.absorb()?;
+        Ok(bytes)
     }
 
     /// Whether no answer among these has been replaced, or is about to be: its copy would stand behind the new one.
-    fn answers_hold(&self, staging: &Staging, changes: &[Change]) -> Result<bool, StoreError> {
-        for change in changes {
+    fn answers_hold(&self, staging: &Staging, needed: &[&Found]) -> Result<bool, StoreError> {
+        for (_, change) in needed {
             if let Change::Remembered(answer) = change
                 && (staging.answers.contains_key(&answer.key) || !self.is_needed(change)?)
             {
@@ -111,11 +143,15 @@ impl Inner {
         Ok(true)
     }
 
-    /// Which group was the last to take something away, if all those are in the catalog.
+    /// Which group was the last to change a webhook, if all those are in the catalog. From here on the tasks
+    /// that go are noted.
     fn undisturbed(&self) -> Result<Option<u64>, StoreError> {
         self.absorb()?;
-        let staging = self.staging();
+        let mut staging = self.staging();
         let first_open = staging.groups.front().map_or(u64::MAX, |(ticket, _)| *ticket);
+        let going = staging.last.iter().filter(|(_, staged)| staged.last_seq == 0);
+        let gone = going.map(|(task, _)| task.clone()).collect();
+        staging.gone = Some(gone);
         Ok((staging.disturbed <= first_open).then_some(staging.disturbed))
     }
 
@@ -139,6 +175,16 @@ impl Inner {
             }
             Change::Deleted(_) => false,
         })
+    }
+}
+
+/// The task that an entry is about, if it goes with it.
+fn task_of(change: &Change) -> Option<&Id> {
+    match change {
+        Change::Appended { row, .. } => Some(&row.id),
+        Change::Checkpointed { task, .. } | Change::Cut { task, .. } => Some(task),
+        Change::Pushed(change) => Some(&change.task),
+        Change::Remembered(_) | Change::Deleted(_) => None,
     }
 }
 

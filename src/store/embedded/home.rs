@@ -199,7 +199,8 @@ pub(super) fn is_unused(dir: &Path) -> io::Result<bool> {
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
         let name = entry.file_name();
-        let is_ours = [LOCK, FORMAT_ASIDE, LOG].iter().any(|ours| name.to_str() == Some(ours));
+        let is_ours =
+            [LOCK, FORMAT_ASIDE, LOG, super::inspect::PROBE].iter().any(|ours| name.to_str() == Some(ours));
         // A log without FORMAT can hold no more than the head of its first segment.
         let is_empty = name.to_str() != Some(LOG) || holds_nothing(&entry.path())?;
         if !is_ours || !is_empty {
@@ -233,8 +234,12 @@ pub(super) fn make_private(dir: &Path) -> io::Result<()> {
     builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    let missing: Vec<_> = dir.ancestors().take_while(|above| !above.is_dir()).map(Path::to_owned).collect();
     builder.create(dir)?;
-    dir.parent().filter(|parent| !parent.as_os_str().is_empty()).map_or(Ok(()), sync_dir)
+    let parents = missing.iter().filter_map(|made| made.parent());
+    parents
+        .map(|parent| if parent.as_os_str().is_empty() { Path::new(".") } else { parent })
+        .try_for_each(sync_dir)
 }
 
 /// Makes the names in a directory durable.

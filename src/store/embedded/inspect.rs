@@ -41,7 +41,7 @@ pub struct Inspection {
 /// [`OpenError`]: no store, a newer format, or damage.
 pub fn inspect(dir: &Path) -> Result<Inspection, OpenError> {
     let store = read_format(dir)?.ok_or_else(|| OpenError::NotAStore { dir: dir.to_owned() })?;
-    let found = scan(&dir.join("log"), &store, 0)?;
+    let found = settled(|| scan(&dir.join("log"), &store, 0))?;
     let (frames, bytes) = found.size();
     Ok(Inspection {
         format: FORMAT,
@@ -54,6 +54,20 @@ pub fn inspect(dir: &Path) -> Result<Inspection, OpenError> {
         free_bytes: free_bytes(dir),
     })
 }
+
+/// Looks again while segments go that were just listed.
+fn settled<T>(mut look: impl FnMut() -> Result<T, OpenError>) -> Result<T, OpenError> {
+    for _ in 0..ATTEMPTS {
+        match look() {
+            Err(OpenError::Io { error, .. }) if error.kind() == io::ErrorKind::NotFound => {}
+            other => return other,
+        }
+    }
+    look()
+}
+
+/// How often segments may go while they are looked at.
+const ATTEMPTS: usize = 20;
 
 /// What making something durable costs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,7 +84,7 @@ pub struct FsyncCost {
 /// # Errors
 /// If the file cannot be written.
 pub fn measure_fsync(dir: &Path, rounds: u32) -> io::Result<FsyncCost> {
-    let path = dir.join("fsync.probe");
+    let path = dir.join(PROBE);
     let measured = File::create(&path).and_then(|file| {
         let mut times = Vec::new();
         for round in 0..rounds.max(1) {
@@ -85,6 +99,9 @@ pub fn measure_fsync(dir: &Path, rounds: u32) -> io::Result<FsyncCost> {
     let removed = fs::remove_file(&path);
     measured.and_then(|cost| removed.map(|()| cost))
 }
+
+/// What is measured with. A measurement that was killed leaves it.
+pub(super) const PROBE: &str = "fsync.probe";
 
 fn tree_bytes(dir: &Path) -> u64 {
     let Ok(entries) = fs::read_dir(dir) else { return 0 };

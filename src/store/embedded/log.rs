@@ -130,6 +130,25 @@ impl Log {
         Ok(receiver)
     }
 
+    /// Whether frames are still taken.
+    ///
+    /// # Errors
+    /// What has failed, or that it is closed.
+    pub(super) fn check(&self) -> Result<(), StoreError> {
+        let queue = self.shared.queue();
+        match &queue.failed {
+            Some(failure) => Err(failure.clone()),
+            None if queue.closed => Err(StoreError::failed("the store is closed")),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes no more frames, as something else has failed for good. What waits is still written.
+    pub(super) fn give_up(&self, why: &StoreError) {
+        let mut queue = self.shared.queue();
+        queue.failed.get_or_insert_with(|| why.clone());
+    }
+
     /// The bytes of an entry; none if its segment was collected in the meantime.
     pub(super) fn read(&self, at: Position) -> io::Result<Option<Vec<u8>>> {
         let Some(file) = self.shared.reader(at.segment)? else { return Ok(None) };
@@ -344,7 +363,7 @@ impl Writer {
         let seal = Seal { number: self.durable, chain: self.end.chain }.encode();
         match self.file.write_all_at(&seal, u64::from(self.end.offset)) {
             // It is only there to tell damage from a torn tail.
-            Err(error) if error.kind() == io::ErrorKind::StorageFull => Ok(()),
+            Err(error) if is_no_space(&error) => Ok(()),
             other => other,
         }
     }

@@ -23,10 +23,10 @@ mod record;
 mod scan;
 mod upkeep;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -105,6 +105,8 @@ struct Inner {
     applying: Mutex<()>,
     /// Held by whoever makes room in the log.
     collecting: Mutex<()>,
+    /// Bytes of the log after which room may be made again: what was copied is paid for with fresh bytes.
+    rest_until: AtomicU64,
     /// Whether there are enough free bytes on the disk.
     has_space: AtomicBool,
 }
@@ -118,9 +120,11 @@ struct Staging {
     /// What each group has touched, in the order of the groups.
     groups: VecDeque<(u64, Touched)>,
     next_ticket: u64,
-    /// After the last group that took something away or changed a webhook: a copy of an older entry must not
-    /// come to stand behind it.
+    /// After the last group that changed a webhook: a copy of an older one must not come to stand behind it.
     disturbed: u64,
+    /// While entries are being copied: tasks that were deleted meanwhile, of which no copy may stand behind the
+    /// deletion.
+    gone: Option<HashSet<Id>>,
 }
 
 /// What a group touches.
@@ -307,9 +311,12 @@ impl Store for EmbeddedStore {
     }
 
     async fn close(&self) -> Result<(), StoreError> {
+        self.upkeep.tell_to_stop();
+        // First, since the upkeep may wait for the log, and the log for room on the disk.
+        let closed = self.reading(|inner| inner.log.close()).await;
         self.upkeep.stop();
+        closed?;
         self.reading(|inner| {
-            inner.log.close()?;
             inner.absorb()?;
             inner.catalog.flush(inner.clock.now())?;
             Ok(())
@@ -322,9 +329,10 @@ impl Store for EmbeddedStore {
 
 impl Drop for EmbeddedStore {
     fn drop(&mut self) {
-        self.upkeep.stop();
+        self.upkeep.tell_to_stop();
         // Whoever waits for a group has been told.
         let _ = self.inner.log.close();
+        self.upkeep.stop();
     }
 }
 
@@ -354,8 +362,11 @@ impl Inner {
         touched.extend(group.deletions.iter().map(|task| (task.clone(), 0)));
         let answers = group.remembered.iter().map(|answer| answer.key).collect();
         let answered = self.enqueue(&mut staging, entries, Touched { tasks: touched, answers })?;
-        if !only_adds {
+        if !group.push.is_empty() {
             staging.disturbed = staging.next_ticket;
+        }
+        if let Some(gone) = &mut staging.gone {
+            gone.extend(group.deletions.iter().cloned());
         }
         Ok(answered)
     }
@@ -457,8 +468,12 @@ impl Inner {
         let _turn = self.applying.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             let durable = self.durable.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-            let Some(durable) = durable else { return Ok(()) };
-            self.catalog.apply(durable.changes, durable.end)?;
+            let Some(mut durable) = durable else { return Ok(()) };
+            if let Err(error) = self.catalog.apply_all(&mut durable.changes, durable.end) {
+                // It is durable and must not get lost: whoever comes next tries again.
+                self.durable.lock().unwrap_or_else(PoisonError::into_inner).push_front(durable);
+                return Err(error.into());
+            }
             self.staging().settle(durable.ticket);
         }
     }
@@ -480,7 +495,10 @@ impl Inner {
                 continue;
             }
             // What was found has been collected meanwhile, and is elsewhere now or the task is gone.
-            self.catalog.row(task)?.ok_or(StoreError::NotFound)?;
+            let located = self.catalog.located(task)?.ok_or(StoreError::NotFound)?;
+            if after.saturating_add(1) < located.oldest {
+                return Err(StoreError::Gap { oldest: located.oldest });
+            }
             fruitless += 1;
             if fruitless > MOST_MOVES {
                 return Err(StoreError::failed("events that were committed cannot be found"));
@@ -536,6 +554,11 @@ impl Inner {
 }
 
 impl Staging {
+    /// Whether a task was deleted while entries are being copied.
+    fn is_gone(&self, task: &Id) -> bool {
+        self.gone.as_ref().is_some_and(|gone| gone.contains(task))
+    }
+
     /// A group is in the catalog now.
     fn settle(&mut self, ticket: u64) {
         while let Some((_, touched)) = self.groups.pop_front_if(|(group, _)| *group <= ticket) {

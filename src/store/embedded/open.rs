@@ -4,14 +4,14 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::fs;
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use super::catalog::{Catalog, CatalogError};
 use super::frame::Frame;
-use super::home::{Home, OpenError, at};
-use super::log::{Log, LogSettings, START, begin_segment};
+use super::home::{Home, OpenError, at, sync_dir};
+use super::log::{Log, LogSettings, START, begin_segment, is_no_space};
 use super::readers::Readers;
 use super::record::first_entry;
 use super::scan::{Scan, damage, replay, scan};
@@ -19,6 +19,7 @@ use super::upkeep::{Upkeep, has_space};
 use super::{Change, EmbeddedStore, Inner, LogPoint, Position, Recovery, Staging, frame};
 use crate::clock::Clock;
 use crate::limits::StoreLimits;
+use crate::model::Timestamp;
 
 impl EmbeddedStore {
     /// Opens the store in a directory, or makes it. Reads the whole log once, so it takes its time: call it
@@ -67,6 +68,7 @@ impl EmbeddedStore {
             durable,
             applying: Mutex::new(()),
             collecting: Mutex::new(()),
+            rest_until: AtomicU64::new(0),
             has_space: AtomicBool::new(has_space(&log_dir, limits)),
         });
         let upkeep = Upkeep::start(Arc::clone(&inner)).map_err(at(dir))?;
@@ -85,19 +87,21 @@ fn recover(home: &Home, limits: &StoreLimits) -> Result<(Catalog, Scan, bool), O
     });
     let known = match opened {
         Ok((catalog, from)) => {
-            let log = scan(&home.log(), &home.store, from.frame.saturating_sub(1))?;
+            let log = scan_durably(home, from.frame.saturating_sub(1))?;
             match catch_up(home, &catalog, &log, from) {
                 Ok(()) => return Ok((catalog, log, false)),
                 Err(Stop::Log(error)) => return Err(error),
+                Err(Stop::Catalog(CatalogError::Io(error))) => return Err(at(&dir)(error)),
                 Err(Stop::Catalog(error)) => {
                     tracing::warn!(%error, "the catalog does not fit to the log; it is made anew");
                 }
             }
             log
         }
-        Err(error) => {
+        Err(CatalogError::Io(error)) => return Err(at(&dir)(error)),
+        Err(error @ CatalogError::Damaged(_)) => {
             tracing::warn!(%error, "the catalog cannot be read; it is made anew");
-            scan(&home.log(), &home.store, 0)?
+            scan_durably(home, 0)?
         }
     };
     fs::remove_dir_all(&dir).or_else(absent).map_err(at(&dir))?;
@@ -108,6 +112,20 @@ fn recover(home: &Home, limits: &StoreLimits) -> Result<(Catalog, Scan, bool), O
         Err(Stop::Log(error)) => Err(error),
         Err(Stop::Catalog(error)) => Err(damaged(error)),
     }
+}
+
+/// Checks the log, and makes durable what a killed process has left in the system's memory: from here on it is
+/// built upon.
+fn scan_durably(home: &Home, durable: u64) -> Result<Scan, OpenError> {
+    let log = home.log();
+    let found = scan(&log, &home.store, durable)?;
+    if let Some(last) = found.end() {
+        let file = super::segment_path(&log, last.segment);
+        fs::File::open(&file).and_then(|file| file.sync_all()).map_err(at(&file))?;
+    }
+    sync_dir(&log).map_err(at(&log))?;
+    sync_dir(&home.dir).map_err(at(&home.dir))?;
+    Ok(found)
 }
 
 fn absent(error: std::io::Error) -> std::io::Result<()> {
@@ -152,7 +170,7 @@ fn catch_up(home: &Home, catalog: &Catalog, log: &Scan, from: LogPoint) -> Resul
         };
         catalog.replay(changes, end)?;
         if catalog.needs_flush() {
-            catalog.flush(crate::model::Timestamp::from_unix_nanos(i64::MIN))?;
+            write_down(catalog)?;
         }
         Ok(())
     })?;
@@ -166,6 +184,18 @@ fn catch_up(home: &Home, catalog: &Catalog, log: &Scan, from: LogPoint) -> Resul
             "the segment is missing, and what is in it is needed",
         ))),
         None => Ok(()),
+    }
+}
+
+/// Writes the catalog down. If there is no room for that, it stays in memory.
+fn write_down(catalog: &Catalog) -> Result<(), CatalogError> {
+    let written = catalog.flush(Timestamp::from_unix_nanos(i64::MIN)).and_then(|_| catalog.compact());
+    match written {
+        Err(CatalogError::Io(error)) if is_no_space(&error) => {
+            tracing::warn!(%error, "the catalog could not be written down");
+            Ok(())
+        }
+        other => other,
     }
 }
 

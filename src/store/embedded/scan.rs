@@ -1,6 +1,7 @@
 //! Reads the log from its first segment to its last, checks all of it, and finds where it ends.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::thread;
 
@@ -100,7 +101,7 @@ pub(super) fn replay<E: From<OpenError>>(
     let later = scan.segments.iter().filter(|segment| segment.end.frame > from.frame);
     for segment in later {
         let file = segment_path(log, segment.head.number);
-        let bytes = fs::read(&file).map_err(at(&file))?;
+        let bytes = read_now(&file).map_err(at(&file))?;
         walk(&bytes, &segment.head, |frame, point| {
             if point.frame >= from.frame && point.frame < segment.end.frame {
                 visit(frame, point)
@@ -119,7 +120,7 @@ pub(super) fn frames<E: From<OpenError>>(
     mut visit: impl FnMut(Frame<'_>, LogPoint) -> Result<(), E>,
 ) -> Result<LogPoint, E> {
     let file = segment_path(log, number);
-    let bytes = fs::read(&file).map_err(at(&file))?;
+    let bytes = read_now(&file).map_err(at(&file))?;
     let head = SegmentHead::decode(&bytes);
     let head = head.ok_or_else(|| damage(log, number, 0, "the head of a segment cannot be read"))?;
     walk(&bytes, &head, &mut visit)
@@ -136,6 +137,19 @@ pub(super) fn segment_numbers(log: &Path) -> Result<Vec<u32>, OpenError> {
     }
     numbers.sort_unstable();
     Ok(numbers)
+}
+
+/// What is in a file now. What is appended meanwhile is left out, since it may go over a seal that was read.
+pub(super) fn read_now(file: &Path) -> io::Result<Vec<u8>> {
+    read_as_it_is(&mut File::open(file)?)
+}
+
+/// The same of a file that is open.
+pub(super) fn read_as_it_is(file: &mut File) -> io::Result<Vec<u8>> {
+    let length = file.metadata()?.len();
+    let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
+    file.take(length).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 struct Found {
@@ -168,7 +182,7 @@ fn check_all(log: &Path, numbers: &[u32]) -> Result<Vec<Option<Found>>, OpenErro
 /// None if the segment has no head and holds no frame either.
 fn check(log: &Path, number: u32) -> Result<Option<Found>, OpenError> {
     let file = segment_path(log, number);
-    let bytes = fs::read(&file).map_err(at(&file))?;
+    let bytes = read_now(&file).map_err(at(&file))?;
     let Some(head) = SegmentHead::decode(&bytes) else {
         let holds_frames = bytes.windows(4).enumerate().any(|(at, mark)| {
             mark[0] == 0xFF && mark[3] == 0xFE && FrameHead::decode(&bytes[at..]).is_some()

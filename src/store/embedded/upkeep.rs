@@ -37,10 +37,15 @@ impl Upkeep {
         Ok(Self { stop, thread: Mutex::new(Some(thread)) })
     }
 
-    /// Ends the thread after what it is at.
-    pub(super) fn stop(&self) {
+    /// Lets the thread end after what it is at.
+    pub(super) fn tell_to_stop(&self) {
         *self.stop.stopped.lock().unwrap_or_else(PoisonError::into_inner) = true;
         self.stop.changed.notify_all();
+    }
+
+    /// Ends the thread, and waits for that.
+    pub(super) fn stop(&self) {
+        self.tell_to_stop();
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread
             && thread.join().is_err()
@@ -65,24 +70,37 @@ impl Stop {
 
 impl Inner {
     fn round(&self, stop: &Stop) {
+        self.watch_space();
+        let Err(error) = self.tidy(stop) else { return };
+        // Nothing is lost: it stays in memory and in the log, and is tried again.
+        tracing::warn!(%error, "the catalog could not be written down");
+        if self.catalog.is_overfull() && self.has_space.load(Ordering::Acquire) {
+            tracing::error!("the catalog cannot be written; a restart makes it anew if it is damaged");
+            self.log.give_up(&error);
+        }
+        // Not again at once.
+        stop.wait(AFTER_FAILURE);
+    }
+
+    fn watch_space(&self) {
         let has_space = has_space(self.log.dir(), &self.limits);
         if self.has_space.swap(has_space, Ordering::AcqRel) != has_space {
             tracing::warn!(has_space, "the free space on the disk has crossed the reserve");
-        }
-        if let Err(error) = self.tidy(stop) {
-            // Nothing is lost: it stays in memory and in the log, and is tried again.
-            tracing::warn!(%error, "the catalog could not be written down");
         }
     }
 
     fn tidy(&self, stop: &Stop) -> Result<(), StoreError> {
         // Even if nobody asks: what is durable must not pile up.
         self.absorb()?;
-        if self.catalog.needs_flush() {
+        // Also if the log has gone far ahead, since what is not written down holds up the making of room.
+        let last = self.log.sizes().last_key_value().map_or(0, |(last, _)| *last);
+        if self.catalog.needs_flush() || last > self.catalog.written().segment + 1 {
             self.catalog.flush(self.clock.now())?;
             self.catalog.compact()?;
         }
-        while !stop.is_stopped() && self.collect_oldest()? {}
+        while !stop.is_stopped() && self.collect_oldest()? {
+            self.watch_space();
+        }
         Ok(())
     }
 }
@@ -100,3 +118,5 @@ pub(super) fn free_bytes(dir: &Path) -> Option<u64> {
 
 /// How often it looks whether there is something to do.
 const ROUND: Duration = Duration::from_millis(50);
+/// How long it waits after something failed.
+const AFTER_FAILURE: Duration = Duration::from_millis(500);

@@ -59,14 +59,14 @@ impl Facts {
 impl Catalog {
     pub(super) fn take(
         &self,
-        changes: Vec<Change>,
+        changes: &mut Vec<Change>,
         upto: LogPoint,
         source: Source,
     ) -> Result<(), CatalogError> {
         let _alone = self.applying();
-        let below = self.look_below(&changes, source)?;
+        let below = self.look_below(changes, source)?;
         let mut layers = self.layers_mut();
-        for change in changes {
+        for change in changes.drain(..) {
             layers.take(change, &below, source);
         }
         let active = &mut layers.active;

@@ -13,7 +13,7 @@ use crate::store::embedded::LogPoint;
 
 impl Catalog {
     /// Writes down what is in memory, so that a restart need not read it from the log again, and forgets the
-    /// answers that have expired. Returns up to where the tables are complete. Readers and [`apply`](Self::apply)
+    /// answers that have expired. Returns up to where the tables are complete. Readers and [`apply_all`](Self::apply_all)
     /// are not held up.
     ///
     /// # Errors

@@ -1,12 +1,12 @@
 //! The catalog: what finds things in the log.
 //!
-//! It is told of everything that is durable ([`Catalog::apply`]) and knows where each task's row, chunks of events
+//! It is told of everything that is durable ([`Catalog::apply_all`]) and knows where each task's row, chunks of events
 //! and checkpoint are, the order of lists, counts, answers and webhooks. What it was told lies in a layer in
 //! memory over sorted tables on disk ([`tables`], [`keys`]); [`Catalog::flush`] writes the layer down, together
 //! with the point in the log up to which the tables are then complete, as one. There is no journal: what a crash
 //! takes from memory is read from the log again, and a catalog that is damaged is thrown away and made anew.
 //!
-//! Reads, [`apply`](Catalog::apply), and [`flush`](Catalog::flush) with [`compact`](Catalog::compact) may each go on
+//! Reads, [`apply_all`](Catalog::apply_all), and [`flush`](Catalog::flush) with [`compact`](Catalog::compact) may each go on
 //! on a thread of their own. A read looks into the active layer, then into the frozen one, if one is being written
 //! down, then at the tables; no lock is held while tables are read.
 
@@ -114,17 +114,24 @@ impl Catalog {
     ///
     /// # Errors
     /// As for reads of the tables: nothing was taken then.
-    pub(crate) fn apply(&self, changes: Vec<Change>, upto: LogPoint) -> Result<(), CatalogError> {
+    /// They stay in `changes` if they could not be taken.
+    pub(crate) fn apply_all(&self, changes: &mut Vec<Change>, upto: LogPoint) -> Result<(), CatalogError> {
         self.take(changes, upto, Source::Live)
+    }
+
+    /// [`apply_all`](Self::apply_all) without the way back.
+    #[cfg(test)]
+    pub(crate) fn apply(&self, mut changes: Vec<Change>, upto: LogPoint) -> Result<(), CatalogError> {
+        self.apply_all(&mut changes, upto)
     }
 
     /// Takes what is read from the log again at start. A copied entry stands behind newer ones of its task there:
     /// so what is said of a task that is not known yet is kept until the task's row comes.
     ///
     /// # Errors
-    /// As for [`apply`](Self::apply).
-    pub(crate) fn replay(&self, changes: Vec<Change>, upto: LogPoint) -> Result<(), CatalogError> {
-        self.take(changes, upto, Source::Replay)
+    /// As for [`apply_all`](Self::apply_all).
+    pub(crate) fn replay(&self, mut changes: Vec<Change>, upto: LogPoint) -> Result<(), CatalogError> {
+        self.take(&mut changes, upto, Source::Replay)
     }
 
     /// Bytes of chunks and checkpoints that are pointed at, per segment of the log that has any.
@@ -145,6 +152,11 @@ impl Catalog {
     /// Whether so much waits in memory that a [`flush`](Self::flush) is due.
     pub(crate) fn needs_flush(&self) -> bool {
         self.bytes.load(Ordering::Relaxed) >= self.most_bytes
+    }
+
+    /// Whether far more waits in memory than should: it cannot be written down.
+    pub(crate) fn is_overfull(&self) -> bool {
+        self.bytes.load(Ordering::Relaxed) >= self.most_bytes.saturating_mul(OVERFULL)
     }
 
     /// Merges tables, so that reads stay quick and what was removed is gone, until there is nothing worth doing.
@@ -216,6 +228,9 @@ impl From<CatalogError> for StoreError {
         Self::failed(error)
     }
 }
+
+/// How often the layer's bound may be in memory before it is given up.
+const OVERFULL: usize = 16;
 
 fn bad_key() -> CatalogError {
     CatalogError::Damaged("a key is not one".to_owned())
