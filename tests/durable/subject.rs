@@ -54,7 +54,7 @@ impl Subject {
                 let mut limits = roomy();
                 limits.segment_bytes = 64 << 10;
                 limits.catalog_memory_bytes = 64 << 10;
-                limits.catalog_cache_bytes = 1 << 20;
+                limits.catalog_cache_bytes = 4 << 10;
                 store(directory, &limits)
             }
             Self::Roomy => store(directory, &roomy()),
