@@ -17,6 +17,7 @@ mod ledger;
 mod link;
 mod process;
 mod random;
+mod signals;
 mod slots;
 mod slow;
 mod storm;
