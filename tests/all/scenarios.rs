@@ -3,11 +3,15 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+/// The folders of the test programs.
+const PROGRAMS: [&str; 3] = ["all", "durable", "survival"];
+
 /// Every `fn` of the integration tests.
 fn functions() -> BTreeSet<String> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/all");
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
     let mut names = BTreeSet::new();
-    for entry in std::fs::read_dir(folder).unwrap() {
+    let entries = |folder: &str| std::fs::read_dir(tests.join(folder)).unwrap();
+    for entry in PROGRAMS.into_iter().flat_map(entries) {
         let path = entry.unwrap().path();
         if path.extension().is_some_and(|extension| extension == "rs") {
             let source = std::fs::read_to_string(path).unwrap();

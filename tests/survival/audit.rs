@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 
 use a2a_webcap::client::Cursor;
 use a2a_webcap::client::local::Session;
-use a2a_webcap::fault::FaultKind;
 use a2a_webcap::model::{ListTasksRequest, TaskState};
 use futures::StreamExt as _;
 use tokio::time::timeout;
@@ -108,12 +107,6 @@ async fn listed(session: &Session) -> BTreeSet<String> {
         }
         request.page_token = Some(page.next_page_token);
     }
-}
-
-/// Nothing can be asked about what is not a task.
-pub(crate) async fn assert_missing(session: &Session, id: &str) {
-    let fault = session.task(id).get(None).await.expect_err("there is no such task");
-    assert_eq!(fault.kind(), FaultKind::TaskNotFound);
 }
 
 /// Tasks that are looked at together.

@@ -50,9 +50,6 @@ pub(crate) struct Seen {
     pub(crate) state: Option<TaskState>,
     /// Whether a cancel was answered.
     pub(crate) canceled: bool,
-    /// Whether a delete was asked for, and whether it was answered.
-    pub(crate) deleting: bool,
-    pub(crate) deleted: bool,
     /// Messages into the task that were answered.
     pub(crate) follow_ups: BTreeSet<String>,
 }
@@ -73,7 +70,6 @@ pub(crate) struct Counts {
     pub(crate) events: u64,
     pub(crate) resumed: u64,
     pub(crate) canceled: u64,
-    pub(crate) deleted: u64,
     pub(crate) follow_ups: u64,
     pub(crate) audited: u64,
 }
@@ -116,16 +112,6 @@ impl Ledger {
         let mut book = self.book();
         book.counts.canceled += 1;
         book.tasks.entry(task.to_owned()).or_default().canceled = true;
-    }
-
-    pub(crate) fn deletes(&self, task: &str) {
-        self.book().tasks.entry(task.to_owned()).or_default().deleting = true;
-    }
-
-    pub(crate) fn deleted(&self, task: &str) {
-        let mut book = self.book();
-        book.counts.deleted += 1;
-        book.tasks.entry(task.to_owned()).or_default().deleted = true;
     }
 
     /// A subscription goes on where another one was cut.
@@ -196,11 +182,6 @@ impl Ledger {
 
     pub(crate) fn task(&self, id: &str) -> Option<Seen> {
         self.book().tasks.get(id).cloned()
-    }
-
-    /// Which task the send with this context has made, if that is known.
-    pub(crate) fn task_of(&self, context: &str) -> Option<String> {
-        self.book().sends.get(context)?.task.clone()
     }
 
     pub(crate) fn tasks(&self) -> BTreeMap<String, Seen> {

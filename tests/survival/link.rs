@@ -86,7 +86,7 @@ impl Open {
 /// What an [`Ear`] was told.
 #[derive(Debug)]
 pub(crate) enum Heard {
-    Event(TaskEvent),
+    Event(Box<TaskEvent>),
     End(StreamEnd),
 }
 
@@ -107,7 +107,7 @@ impl Ear {
     async fn hears(&self, content: StreamResponse, at: At) -> Result<()> {
         let event = TaskEvent { seq: at.seq, is_final: at.is_final, content };
         let gone = |_| Fault::new(FaultKind::Internal, "nobody listens any more");
-        self.heard.send(Heard::Event(event)).await.map_err(gone)
+        self.heard.send(Heard::Event(Box::new(event))).await.map_err(gone)
     }
 }
 

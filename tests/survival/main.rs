@@ -17,6 +17,7 @@ mod ledger;
 mod link;
 mod process;
 mod random;
+mod scenarios;
 mod signals;
 mod slots;
 mod slow;

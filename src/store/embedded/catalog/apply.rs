@@ -199,7 +199,7 @@ impl Layers {
             if kept.is_none() && first != 1 && source == Source::Live {
                 return;
             }
-            active.insert(&row.id, kept, &row);
+            active.take_in(&row.id, kept, Some(&row));
         }
         let Some(dirty) = active.tasks.get_mut(&row.id) else { return };
         if dirty.now.is_none() {
@@ -247,17 +247,12 @@ impl Layer {
     /// replay may still find that it exists.
     fn enter(&mut self, task: &Id, below: &Below, source: Source) -> Option<&mut Dirty> {
         if !self.tasks.contains_key(task) {
-            match below.tasks.get(task).cloned().flatten() {
-                Some(kept) => {
-                    let row = kept.row.clone();
-                    match row {
-                        Some(row) => self.insert(task, Some(kept), &row),
-                        None => self.insert_unlisted(task, Some(kept)),
-                    }
-                }
-                None if source == Source::Replay => self.insert_unlisted(task, None),
-                None => return None,
+            let kept = below.tasks.get(task).cloned().flatten();
+            if kept.is_none() && source == Source::Live {
+                return None;
             }
+            let row = kept.as_ref().and_then(|kept| kept.row.clone());
+            self.take_in(task, kept, row.as_ref());
         }
         let dirty = self.tasks.get_mut(task)?;
         if dirty.now.is_none() && source == Source::Replay {
@@ -266,17 +261,14 @@ impl Layer {
         dirty.now.is_some().then_some(dirty)
     }
 
-    fn insert(&mut self, task: &Id, below: Option<Kept>, row: &TaskRow) {
-        let texts = [&row.id, &row.context, &row.agent, &row.owner];
-        self.bytes += texts.iter().map(|text| TEXT_BYTES + text.len()).sum::<usize>();
-        self.insert_unlisted(task, below);
-    }
-
-    fn insert_unlisted(&mut self, task: &Id, below: Option<Kept>) {
+    /// Takes a task in, with what lies below.
+    fn take_in(&mut self, task: &Id, below: Option<Kept>, row: Option<&TaskRow>) {
         self.bytes += TASK_BYTES + if below.is_some() { BELOW_BYTES } else { 0 };
-        let mut dirty = Dirty::over(below);
-        self.unsettled.note(task, &mut dirty);
-        self.tasks.insert(task.clone(), dirty);
+        if let Some(row) = row {
+            let texts = [&row.id, &row.context, &row.agent, &row.owner];
+            self.bytes += texts.iter().map(|text| TEXT_BYTES + text.len()).sum::<usize>();
+        }
+        self.insert(task, below);
     }
 
     fn note_moved(&mut self, task: &Id) {
@@ -435,7 +427,7 @@ impl Catalog {
 }
 
 /// Tasks that may wait to be put into the lists: it bounds how long a list has to wait for that.
-const MOST_UNSETTLED: usize = 4_096;
+const MOST_UNSETTLED: usize = 1_024;
 
 // About how many bytes of memory each takes, with what the maps need around it and what the flush adds.
 const TASK_BYTES: usize = 600;

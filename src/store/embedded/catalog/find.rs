@@ -50,28 +50,26 @@ impl Catalog {
     /// one that is kept, else the oldest that is. At most `most`; empty at the end of the log and for a missing
     /// task.
     pub(crate) fn chunks(&self, task: &Id, after: u64, most: usize) -> Result<Vec<Chunk>, CatalogError> {
-        let most = most.max(1);
-        loop {
-            let Some((oldest, last)) = self
-                .kept(task, |kept| kept.row.as_ref().map(|_| (kept.oldest(), kept.last_seq())))?
-                .flatten()
-            else {
-                return Ok(Vec::new());
-            };
-            let wanted = after.saturating_add(1).max(oldest);
-            if wanted > last {
-                return Ok(Vec::new());
-            }
-            let mut overlay = self.overlay(task, wanted, most);
-            if overlay.needs_disk() {
-                self.add_from_disk(task, wanted, most, &mut overlay)?;
-                if self.layers().generation != overlay.generation {
-                    continue;
-                }
-            }
-            let rest = overlay.rest.into_iter().map(|(first, at)| Chunk { first, at });
-            return Ok(overlay.head.into_iter().chain(rest).take(most).collect());
+        self.steadily(|| self.chunks_once(task, after, most.max(1)))
+    }
+
+    /// None if a flush came between.
+    fn chunks_once(&self, task: &Id, after: u64, most: usize) -> Result<Option<Vec<Chunk>>, CatalogError> {
+        let bounds = self.kept(task, |kept| kept.row.as_ref().map(|row| (kept.oldest(), row.last_seq)))?;
+        let Some((oldest, last)) = bounds.flatten() else { return Ok(Some(Vec::new())) };
+        let wanted = after.saturating_add(1).max(oldest);
+        if wanted > last {
+            return Ok(Some(Vec::new()));
         }
+        let mut overlay = self.overlay(task, wanted, most);
+        if overlay.needs_disk() {
+            self.add_from_disk(task, wanted, most, &mut overlay)?;
+            if self.layers().generation != overlay.generation {
+                return Ok(None);
+            }
+        }
+        let rest = overlay.rest.into_iter().map(|(first, at)| Chunk { first, at });
+        Ok(Some(overlay.head.into_iter().chain(rest).take(most).collect()))
     }
 
     fn overlay(&self, task: &Id, wanted: u64, most: usize) -> Overlay {

@@ -21,6 +21,7 @@ impl Catalog {
     /// the same again.
     pub(crate) fn flush(&self, now: Timestamp) -> Result<LogPoint, CatalogError> {
         let _alone = self.writing();
+        let _flushing = self.flushing();
         self.write_frozen(now)?;
         {
             let _applying = self.applying();
@@ -136,10 +137,11 @@ impl Flush<'_> {
     }
 
     fn counts(&self, run: &mut Run) -> Result<(), CatalogError> {
-        for (scope, changes) in &self.layer.counts {
-            if changes.iter().all(|change| *change == 0) {
-                continue;
-            }
+        let changed = self.layer.counts.iter().filter(|(_, changes)| changes.iter().any(|n| *n != 0));
+        let mut changed: Vec<_> = changed.collect();
+        // In the order of the keys, so that each block is read once.
+        changed.sort_unstable_by_key(|(scope, _)| **scope);
+        for (scope, changes) in changed {
             let counts = self.catalog.counts_on_disk(*scope)?.with(self.layer.number, changes);
             if counts.states == Counts::default().states {
                 run.remove(|key| keys::put_count(key, *scope));

@@ -68,9 +68,8 @@ impl Layers {
         layer.settle();
         layer.number = self.flushes + 1;
         layer.live.clone_from(&self.live.bytes);
-        let greatest = layer.tasks.keys().max();
-        if let Some(greatest) = greatest.filter(|task| !self.may_lie_below(task)) {
-            self.floor = Some(greatest.clone());
+        if let Some(greatest) = layer.greatest.take_if(|task| !self.may_lie_below(task)) {
+            self.floor = Some(greatest);
         }
         let layer = Arc::new(layer);
         self.frozen = Some(Arc::clone(&layer));
@@ -120,6 +119,8 @@ pub(super) struct Layer {
     pub(super) counts: HashMap<Scope, [i64; STATES]>,
     /// Tasks whose place is not up to date. Lists are asked for far less often than tasks change.
     pub(super) unsettled: Unsettled,
+    /// The greatest id of its tasks.
+    greatest: Option<Id>,
     /// About how many bytes of memory it takes.
     pub(super) bytes: usize,
     /// What changes up to here are in it, or below.
@@ -225,6 +226,15 @@ impl Layer {
         self.tasks.is_empty() && self.answers.is_empty()
     }
 
+    pub(super) fn insert(&mut self, task: &Id, below: Option<Kept>) {
+        let mut dirty = Dirty::over(below);
+        self.unsettled.note(task, &mut dirty);
+        if self.greatest.as_ref().is_none_or(|greatest| greatest < task) {
+            self.greatest = Some(task.clone());
+        }
+        self.tasks.insert(task.clone(), dirty);
+    }
+
     /// The tasks of a scope in a state, newest status first, after a cursor, down to a time.
     pub(super) fn run<'a>(
         &'a self,
@@ -291,7 +301,7 @@ pub(super) fn slot(state: TaskState) -> usize {
 }
 
 impl Dirty {
-    pub(super) fn over(below: Option<Kept>) -> Self {
+    fn over(below: Option<Kept>) -> Self {
         Self {
             now: below.clone(),
             below: below.map(Box::new),

@@ -23,11 +23,7 @@ impl Catalog {
         let owner = Scope::owner(&filter.agent, &filter.owner);
         let scope = filter.context.as_ref().map_or(owner, |context| owner.context(context));
         let query = Query { filter, scope, after: page.after.as_ref(), wanted: page.size.max(1) };
-        loop {
-            if let Some(page) = self.list_once(&query)? {
-                return Ok(page);
-            }
-        }
+        self.steadily(|| self.list_once(&query))
     }
 
     /// None if a flush came between.

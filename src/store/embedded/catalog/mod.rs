@@ -44,6 +44,8 @@ pub(crate) struct Catalog {
     applying: Mutex<()>,
     /// Held while tables are written.
     writing: Mutex<()>,
+    /// Held during a flush, and by who reads for so long that flushes would always come between.
+    flushing: Mutex<()>,
     /// About how many bytes the active layer takes.
     bytes: AtomicUsize,
     most_bytes: usize,
@@ -95,6 +97,7 @@ impl Catalog {
             layers: RwLock::new(layers),
             applying: Mutex::new(()),
             writing: Mutex::new(()),
+            flushing: Mutex::new(()),
             bytes: AtomicUsize::new(0),
             most_bytes: limits.catalog_memory_bytes,
         };
@@ -169,6 +172,21 @@ impl Catalog {
         self.tables.compact()
     }
 
+    /// Tries to read tables and layers of one moment, which gives none if a flush came between.
+    fn steadily<T>(&self, read: impl Fn() -> Result<Option<T>, CatalogError>) -> Result<T, CatalogError> {
+        for _ in 0..HURRIED {
+            if let Some(found) = read()? {
+                return Ok(found);
+            }
+        }
+        let _no_flush = self.flushing();
+        loop {
+            if let Some(found) = read()? {
+                return Ok(found);
+            }
+        }
+    }
+
     fn note_bytes(&self, bytes: usize) {
         self.bytes.store(bytes, Ordering::Relaxed);
     }
@@ -188,10 +206,17 @@ impl Catalog {
         self.applying.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn flushing(&self) -> MutexGuard<'_, ()> {
+        self.flushing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn writing(&self) -> MutexGuard<'_, ()> {
         self.writing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// Reads that a flush may spoil before the next one has to wait.
+const HURRIED: usize = 3;
 
 impl fmt::Debug for Catalog {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -18,31 +18,21 @@ type Finished = (Timestamp, Id);
 impl Catalog {
     /// Tasks in a state that is not terminal, in the order of their ids, from after one; at most `most`.
     pub(crate) fn unfinished(&self, after: Option<&Id>, most: usize) -> Result<Vec<TaskRow>, CatalogError> {
-        let ids = loop {
-            let (generation, frozen) = self.generation();
-            let mut from = vec![UNFINISHED];
-            from.extend(after.into_iter().flat_map(|after| after.bytes()));
-            let scan = self.tables.range(Excluded(from), Excluded(vec![UNFINISHED + 1]))?;
-            let mut disk = Unmasked::new(scan, frozen, |key| {
-                std::str::from_utf8(key.get(1..)?).ok().map(|id| ((), Id::from(id)))
-            });
-            if let Some(ids) = self.unfinished_once(&mut disk, generation, after, most)? {
-                break ids;
-            }
-        };
+        let ids = self.steadily(|| self.unfinished_once(after, most))?;
         let rows = ids.iter().map(|id| self.row(id));
         let rows = rows.filter_map(Result::transpose).collect::<Result<Vec<_>, _>>()?;
         Ok(rows.into_iter().filter(|row| !row.state.is_terminal()).collect())
     }
 
     /// None if a flush came between.
-    fn unfinished_once(
-        &self,
-        disk: &mut Unmasked<()>,
-        generation: u64,
-        after: Option<&Id>,
-        most: usize,
-    ) -> Result<Option<Vec<Id>>, CatalogError> {
+    fn unfinished_once(&self, after: Option<&Id>, most: usize) -> Result<Option<Vec<Id>>, CatalogError> {
+        let (generation, frozen) = self.generation();
+        let mut from = vec![UNFINISHED];
+        from.extend(after.into_iter().flat_map(|after| after.bytes()));
+        let scan = self.tables.range(Excluded(from), Excluded(vec![UNFINISHED + 1]))?;
+        let mut disk = Unmasked::new(scan, frozen, |key| {
+            std::str::from_utf8(key.get(1..)?).ok().map(|id| ((), Id::from(id)))
+        });
         loop {
             disk.fill(most)?;
             let layers = self.layers();
@@ -76,11 +66,7 @@ impl Catalog {
         let mut cuts: Vec<Finished> = Vec::new();
         for state in TaskState::ALL {
             let Some(keep) = retention.of(state).filter(|keep| **keep != Keep::default()) else { continue };
-            let mut expired = loop {
-                if let Some(expired) = self.expired_once(state, keep, now, most)? {
-                    break expired;
-                }
-            };
+            let mut expired = self.steadily(|| self.expired_once(state, keep, now, most))?;
             deletions.append(&mut expired.deletions);
             cuts.append(&mut expired.cuts);
         }

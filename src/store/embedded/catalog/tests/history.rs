@@ -261,10 +261,10 @@ fn play(tasks: u64, steps: u64) {
 
 #[test]
 fn a_random_history_of_few_tasks_is_as_in_the_model() {
-    play(6, 400);
+    play(6, 150);
 }
 
 #[test]
 fn a_random_history_of_many_tasks_is_as_in_the_model() {
-    play(200, 250);
+    play(200, 60);
 }
