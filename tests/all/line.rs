@@ -70,9 +70,11 @@ async fn carry(near: TcpStream, server: SocketAddr, state: Arc<State>) -> std::i
     let (from_client, to_client) = near.into_split();
     let (from_server, to_server) = TcpStream::connect(server).await?.into_split();
     tokio::select! {
+        // What is cut carries nothing more, whatever is ready.
+        biased;
+        () = state.scissors.notified() => Ok(()),
         done = copy(from_client, to_server, None) => done,
         done = copy(from_server, to_client, Some(&state)) => done,
-        () = state.scissors.notified() => Ok(()),
     }
 }
 

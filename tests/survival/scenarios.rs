@@ -181,6 +181,7 @@ async fn as_14_a_task_has_its_state_after_a_restart_too() {
     cue.works().await;
     assert_eq!(session.get_task(&get).await.unwrap().state(), TaskState::Working);
     cue.updates.complete().await.unwrap();
+    events(&session, &opened.id).await;
     let completed = session.get_task(&get).await.unwrap();
     assert_eq!(completed.state(), TaskState::Completed);
     drop((session, cue));

@@ -243,7 +243,7 @@ impl Store for EmbeddedStore {
         }
         match self.inner.stage(group) {
             Ok(answered) => Arc::clone(&self.inner).applied(answered).boxed(),
-            Err(error) => future::ready(Err(error)).boxed(),
+            Err(error) => future::ready(Err(self.inner.given_up(error))).boxed(),
         }
     }
 
@@ -460,7 +460,15 @@ impl Inner {
     /// Waits until a frame is durable, and sees to it that everybody sees it.
     async fn applied(self: Arc<Self>, answered: Answered) -> Result<(), StoreError> {
         answered.await.unwrap_or_else(|_| Err(StoreError::failed("the log's thread has gone")))?;
-        self.absorb()
+        self.absorb().map_err(|error| self.given_up(error))
+    }
+
+    /// After a commit that has failed no later one may succeed.
+    fn given_up(&self, error: StoreError) -> StoreError {
+        if matches!(error, StoreError::Failed(_)) {
+            self.log.give_up(&error);
+        }
+        error
     }
 
     /// Takes what is durable into the catalog. Afterwards everything that was durable before is visible.
