@@ -252,7 +252,7 @@ impl Default for StoreLimits {
             segment_bytes: 64 << 20,
             reserve_bytes: 256 << 20,
             catalog_memory_bytes: 16 << 20,
-            catalog_cache_bytes: 16 << 20,
+            catalog_cache_bytes: 32 << 20,
             checkpoint_events: 64,
         }
     }

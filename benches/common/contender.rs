@@ -26,7 +26,12 @@ pub(crate) struct Run {
 impl Contender {
     /// Starts both in their roles. The server's address goes where the client's argument is empty.
     pub(crate) fn start(name: String, server: &[&str], client: &[&str]) -> Outcome<Self> {
-        let server = Process::start(SERVER_CORE, server)?;
+        Self::start_on(SERVER_CORE, name, server, client)
+    }
+
+    /// The same, with the server on these cores.
+    pub(crate) fn start_on(cores: &str, name: String, server: &[&str], client: &[&str]) -> Outcome<Self> {
+        let server = Process::start(cores, server)?;
         let address = server.greeting.clone();
         let client: Vec<&str> =
             client.iter().map(|word| if word.is_empty() { address.as_str() } else { word }).collect();

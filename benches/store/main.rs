@@ -48,6 +48,12 @@ mod wire;
 
 use std::error::Error;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Where a server runs that may have all there is, as its disk and its agents have threads of their own.
+pub(crate) const BOTH_CORES: &str = "0,1";
+
 /// What goes wrong here is the end of the program.
 pub(crate) type Outcome<T> = Result<T, Box<dyn Error>>;
 

@@ -8,13 +8,13 @@ use a2a_webcap::limits::StoreLimits;
 use a2a_webcap::store::Store as _;
 use a2a_webcap::store::embedded::EmbeddedStore;
 
-use crate::Outcome;
 use crate::contender::print_ratio;
 use crate::disk::Scratch;
 use crate::fill::fill;
 use crate::plan::Plan;
-use crate::process::{CLIENT_CORE, Process, answer};
+use crate::process::{Process, answer};
 use crate::statistics::{Bar, Sample};
+use crate::{BOTH_CORES, Outcome};
 
 /// Seconds for each gigabyte of log.
 const CEILING: Bar = Bar::Ceiling(2.0);
@@ -27,7 +27,7 @@ pub(crate) fn measure(plan: Plan) -> Outcome<bool> {
     let dir = Scratch::new("recovery")?;
     let role = ["recovery", dir.text()?, &bytes.to_string()];
     // It fills the store and is killed.
-    drop(Process::start(CLIENT_CORE, &role)?);
+    drop(Process::start(BOTH_CORES, &role)?);
     println!("tasks of 8 events; the log is in the page cache");
     let catalog = dir.path().join("data/catalog");
     let mut met = true;
@@ -64,7 +64,7 @@ struct Opened {
 
 /// Starts in a process of its own, and stops in order.
 fn open(role: &[&str]) -> Outcome<Opened> {
-    let mut process = Process::start(CLIENT_CORE, role)?;
+    let mut process = Process::start(BOTH_CORES, role)?;
     let numbers = process.greeting.split_whitespace().map(str::parse).collect::<Result<Vec<u64>, _>>()?;
     let [nanos, bytes, frames] = numbers[..] else { return Err("it said something else".into()) };
     let resident = process.resident_bytes()?;

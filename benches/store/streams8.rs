@@ -1,12 +1,12 @@
 //! 8-event streams through real connections, each event durable before it is seen.
 
-use crate::Outcome;
 use crate::contender::{Contender, print_ratio};
 use crate::disk::Scratch;
 use crate::plain::{Plain, Wrote};
 use crate::plan::Plan;
-use crate::process::{Process, SERVER_CORE};
+use crate::process::Process;
 use crate::statistics::Bar;
+use crate::{BOTH_CORES, Outcome};
 
 /// Events of one stream.
 const EVENTS: u32 = 8;
@@ -14,12 +14,12 @@ const EVENTS: u32 = 8;
 /// The case.
 pub(crate) fn measure(plan: Plan) -> Outcome<bool> {
     let mut met = true;
-    for (at_once, bar) in [("32", Bar::Floor(0.5)), ("128", Bar::Floor(0.5))] {
+    for (at_once, kind) in [("32", "each"), ("32", "batch"), ("128", "batch")] {
         let dir = Scratch::new("streams")?;
-        let name = format!("{EVENTS}-event streams, {at_once} at once");
-        let role = ["streams", "", "each", &EVENTS.to_string(), at_once];
-        let mut ours = Contender::start(name, &["server", dir.text()?, "keep"], &role)?;
-        let mut plain = Plain::start(SERVER_CORE)?;
+        let name = format!("{EVENTS}-event streams, {at_once} at once, {kind}");
+        let role = ["streams", "", kind, &EVENTS.to_string(), at_once];
+        let mut ours = Contender::start_on(BOTH_CORES, name, &["server", dir.text()?, "keep"], &role)?;
+        let mut plain = Plain::start(BOTH_CORES)?;
         for _ in 0..3 {
             plain.compare(run(&mut ours, plan)?, plan.millis)?;
         }
@@ -29,7 +29,7 @@ pub(crate) fn measure(plan: Plan) -> Outcome<bool> {
             plain.compare(run(&mut ours, plan)?, plan.millis)?;
         }
         ours.print("stream");
-        met &= print_ratio("  ours / plain", plain.print("  in the log"), bar);
+        met &= print_ratio("  ours / plain", plain.print("  in the log"), Bar::Floor(0.5));
     }
     Ok(met)
 }

@@ -109,6 +109,8 @@ struct Inner {
     rest_until: AtomicU64,
     /// Whether there are enough free bytes on the disk.
     has_space: AtomicBool,
+    /// Frames that the upkeep has seen written.
+    frames_seen: AtomicU64,
 }
 
 /// The last numbers of tasks in groups that are on their way.

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::mpsc::{self, TrySendError};
 use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::Instant;
 
 use super::catalog::{Catalog, CatalogError};
@@ -70,6 +72,7 @@ impl EmbeddedStore {
             collecting: Mutex::new(()),
             rest_until: AtomicU64::new(0),
             has_space: AtomicBool::new(has_space(&log_dir, limits)),
+            frames_seen: AtomicU64::new(0),
         });
         let upkeep = Upkeep::start(Arc::clone(&inner)).map_err(at(dir))?;
         let readers = Readers::start().map_err(at(dir))?;
@@ -156,23 +159,35 @@ fn catch_up(home: &Home, catalog: &Catalog, log: &Scan, from: LogPoint) -> Resul
     if from.frame > 0 {
         fits(log, from).then_some(()).ok_or_else(|| unfit("its place in the log is not there"))?;
     }
-    replay(&home.log(), log, from, |frame, point| {
-        if point.frame == from.frame && point.chain != from.chain {
-            return Err(unfit("it was made from another log"));
-        }
-        let changes = changes(&frame, point)
-            .map_err(|why| damage(&home.log(), point.segment, u64::from(point.offset), &why.to_string()))?;
-        let end = LogPoint {
-            offset: point.offset + frame.bytes() as u32,
-            frame: point.frame + 1,
-            chain: frame.sum,
-            ..point
-        };
-        catalog.replay(changes, end)?;
-        if catalog.needs_flush() {
-            write_down(catalog)?;
-        }
-        Ok(())
+    thread::scope(|scope| {
+        let (flush, flushes) = mpsc::sync_channel(0);
+        let writer = scope.spawn(move || flushes.iter().try_for_each(|()| write_down(catalog)));
+        let replayed = replay(&home.log(), log, from, |frame, point| {
+            if point.frame == from.frame && point.chain != from.chain {
+                return Err(unfit("it was made from another log"));
+            }
+            let changes = changes(&frame, point).map_err(|why| {
+                damage(&home.log(), point.segment, u64::from(point.offset), &why.to_string())
+            })?;
+            let end = LogPoint {
+                offset: point.offset + frame.bytes() as u32,
+                frame: point.frame + 1,
+                chain: frame.sum,
+                ..point
+            };
+            catalog.replay(changes, end)?;
+            // The writer may be at it still; then this goes on, but not for ever.
+            let has_gone = if catalog.is_full() {
+                flush.send(()).is_err()
+            } else {
+                catalog.needs_flush() && matches!(flush.try_send(()), Err(TrySendError::Disconnected(())))
+            };
+            if has_gone { Err(unfit("it cannot be written down")) } else { Ok(()) }
+        });
+        drop(flush);
+        let written = writer.join().map_err(|_| unfit("its writer has a defect"))?;
+        written?;
+        replayed
     })?;
     let here = |segment: &u32| log.segments.iter().any(|known| known.head.number == *segment);
     match catalog.live_bytes().iter().find(|(segment, bytes)| **bytes > 0 && !here(segment)) {
@@ -187,9 +202,12 @@ fn catch_up(home: &Home, catalog: &Catalog, log: &Scan, from: LogPoint) -> Resul
     }
 }
 
-/// Writes the catalog down. If there is no room for that, it stays in memory.
+/// Writes the catalog down. If there is no room for that, it stays in memory. Merging takes longer than all the rest,
+/// so it is left to the upkeep, unless very much comes together.
 fn write_down(catalog: &Catalog) -> Result<(), CatalogError> {
-    let written = catalog.flush(Timestamp::from_unix_nanos(i64::MIN)).and_then(|_| catalog.compact());
+    let written = catalog
+        .flush(Timestamp::from_unix_nanos(i64::MIN))
+        .and_then(|_| if catalog.unmerged() >= MOST_UNMERGED { catalog.compact() } else { Ok(()) });
     match written {
         Err(CatalogError::Io(error)) if is_no_space(&error) => {
             tracing::warn!(%error, "the catalog could not be written down");
@@ -223,5 +241,7 @@ pub(super) fn changes(frame: &Frame<'_>, point: LogPoint) -> Result<Vec<Change>,
     Ok(changes)
 }
 
+/// Flushes at a start that may wait to be merged.
+const MOST_UNMERGED: usize = 32;
 const LEAST_SEGMENT: u64 = 64 << 10;
 const MOST_SEGMENT: u64 = 256 << 20;

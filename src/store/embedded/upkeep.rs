@@ -96,12 +96,20 @@ impl Inner {
         let last = self.log.sizes().last_key_value().map_or(0, |(last, _)| *last);
         if self.catalog.needs_flush() || last > self.catalog.written().segment + 1 {
             self.catalog.flush(self.clock.now())?;
+        }
+        if self.catalog.unmerged() >= if self.is_quiet() { 1 } else { MOST_UNMERGED } {
             self.catalog.compact()?;
         }
         while !stop.is_stopped() && self.collect_oldest()? {
             self.watch_space();
         }
         Ok(())
+    }
+
+    /// Whether nothing was written since this was last asked.
+    fn is_quiet(&self) -> bool {
+        let frames = self.log.written().frames;
+        self.frames_seen.swap(frames, Ordering::Relaxed) == frames
     }
 }
 
@@ -118,5 +126,7 @@ pub(super) fn free_bytes(dir: &Path) -> Option<u64> {
 
 /// How often it looks whether there is something to do.
 const ROUND: Duration = Duration::from_millis(50);
+/// Flushes of the catalog that may wait to be merged while much is written: merging many at once costs less.
+const MOST_UNMERGED: usize = 16;
 /// How long it waits after something failed.
 const AFTER_FAILURE: Duration = Duration::from_millis(500);

@@ -55,15 +55,16 @@ impl Catalog {
 
     /// None if a flush came between.
     fn chunks_once(&self, task: &Id, after: u64, most: usize) -> Result<Option<Vec<Chunk>>, CatalogError> {
-        let bounds = self.kept(task, |kept| kept.row.as_ref().map(|row| (kept.oldest(), row.last_seq)))?;
-        let Some((oldest, last)) = bounds.flatten() else { return Ok(Some(Vec::new())) };
+        let bounds =
+            self.kept(task, |kept| kept.row.as_ref().map(|row| (kept.oldest(), row.last_seq, kept.lowest)))?;
+        let Some((oldest, last, lowest)) = bounds.flatten() else { return Ok(Some(Vec::new())) };
         let wanted = after.saturating_add(1).max(oldest);
         if wanted > last {
             return Ok(Some(Vec::new()));
         }
         let mut overlay = self.overlay(task, wanted, most);
         if overlay.needs_disk() {
-            self.add_from_disk(task, wanted, most, &mut overlay)?;
+            self.add_from_disk(task, (wanted, lowest), most, &mut overlay)?;
             if self.layers().generation != overlay.generation {
                 return Ok(None);
             }
@@ -89,7 +90,7 @@ impl Catalog {
     fn add_from_disk(
         &self,
         task: &Id,
-        wanted: u64,
+        (wanted, lowest): (u64, u64),
         most: usize,
         overlay: &mut Overlay,
     ) -> Result<(), CatalogError> {
@@ -98,19 +99,26 @@ impl Catalog {
             Ok::<_, CatalogError>(Chunk { first, at: records::position(&value)? })
         };
         let after = overlay.head.map_or(0, |head| head.first + 1);
-        if after <= wanted {
+        // Who reads from the beginning needs to look in one place only.
+        let is_lowest = wanted <= lowest;
+        if after <= wanted && !is_lowest {
             let before = (Included(keys::chunk(task, after)), Included(keys::chunk(task, wanted)));
             if let Some(entry) = self.tables.range(before.0, before.1)?.next_back() {
                 overlay.head = Some(read(entry?)?);
             }
         }
-        if wanted == u64::MAX || most == 1 {
+        if wanted == u64::MAX || most == 1 && !is_lowest {
             return Ok(());
         }
-        let rest = (Included(keys::chunk(task, wanted + 1)), Included(keys::chunk(task, u64::MAX)));
+        let next = if is_lowest { wanted } else { wanted + 1 };
+        let rest = (Included(keys::chunk(task, next)), Included(keys::chunk(task, u64::MAX)));
         for entry in self.tables.range(rest.0, rest.1)?.take(most) {
             let chunk = read(entry?)?;
-            overlay.rest.entry(chunk.first).or_insert(chunk.at);
+            if chunk.first > wanted {
+                overlay.rest.entry(chunk.first).or_insert(chunk.at);
+            } else {
+                overlay.head.get_or_insert(chunk);
+            }
         }
         Ok(())
     }

@@ -157,19 +157,29 @@ impl Catalog {
         self.bytes.load(Ordering::Relaxed) >= self.most_bytes
     }
 
+    /// Whether twice as much waits in memory as is written down at once.
+    pub(crate) fn is_full(&self) -> bool {
+        self.bytes.load(Ordering::Relaxed) / 2 >= self.most_bytes
+    }
+
     /// Whether far more waits in memory than should: it cannot be written down.
     pub(crate) fn is_overfull(&self) -> bool {
         self.bytes.load(Ordering::Relaxed) >= self.most_bytes.saturating_mul(OVERFULL)
     }
 
-    /// Merges tables, so that reads stay quick and what was removed is gone, until there is nothing worth doing.
-    /// On the thread that flushes.
+    /// How often was flushed since tables were last merged. Many such make reads slow.
+    pub(crate) fn unmerged(&self) -> usize {
+        self.tables.unmerged()
+    }
+
+    /// Merges tables, so that reads stay quick and what was removed is gone, until there is nothing worth doing
+    /// or it is time for the next flush. On the thread that flushes.
     ///
     /// # Errors
     /// As for [`flush`](Self::flush); nothing is lost.
     pub(crate) fn compact(&self) -> Result<(), CatalogError> {
         let _alone = self.writing();
-        self.tables.compact()
+        self.tables.compact(|| self.needs_flush())
     }
 
     /// Tries to read tables and layers of one moment, which gives none if a flush came between.

@@ -35,6 +35,8 @@ pub(super) struct Tables {
     dir: PathBuf,
     visible: SequenceNumberCounter,
     strategy: Arc<Leveled>,
+    /// Ingestions that were not merged yet.
+    unmerged: AtomicUsize,
 }
 
 /// A key and its value.
@@ -62,7 +64,13 @@ impl Tables {
             Ok(tree)
         });
         let strategy = Arc::new(Leveled::default().with_table_target_size(TABLE_BYTES));
-        Ok(Self { tree: tree.map_err(in_opening)?, dir: dir.to_owned(), visible, strategy })
+        Ok(Self {
+            tree: tree.map_err(in_opening)?,
+            dir: dir.to_owned(),
+            visible,
+            strategy,
+            unmerged: AtomicUsize::new(1),
+        })
     }
 
     /// Compares every table with the checksum that it was written with.
@@ -126,12 +134,18 @@ impl Tables {
         self.sweeping(|| {
             let mut ingest = Ingest(guarded(|| self.tree.ingestion())?);
             write(&mut ingest)?;
+            self.unmerged.fetch_add(1, Ordering::Relaxed);
             guarded(|| ingest.0.finish())
         })
     }
 
-    /// Merges tables until there is nothing worth doing.
-    pub(super) fn compact(&self) -> Result<(), CatalogError> {
+    /// How often was ingested since everything was merged; at least 1 after a start.
+    pub(super) fn unmerged(&self) -> usize {
+        self.unmerged.load(Ordering::Relaxed)
+    }
+
+    /// Merges tables, step by step, until there is nothing worth doing or something else is to be done.
+    pub(super) fn compact(&self, interrupted: impl Fn() -> bool) -> Result<(), CatalogError> {
         for _ in 0..MOST_COMPACTIONS {
             let before = self.tree.current_version().id();
             self.sweeping(|| {
@@ -140,7 +154,11 @@ impl Tables {
             if self.tree.current_version().id() == before {
                 break;
             }
+            if interrupted() {
+                return Ok(());
+            }
         }
+        self.unmerged.store(0, Ordering::Relaxed);
         Ok(())
     }
 
