@@ -2,6 +2,10 @@
 
 use std::process::ExitCode;
 
+/// What one thread allocates another often frees, and this is made for it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     a2a_webcap::cli::main()
 }

@@ -47,6 +47,9 @@ mod wire;
 
 use std::error::Error;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// What goes wrong here is the end of the program.
 pub(crate) type Outcome<T> = Result<T, Box<dyn Error>>;
 
