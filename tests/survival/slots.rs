@@ -306,8 +306,17 @@ impl UserSlot {
         let (key, tenant) = WHO[who];
         let mut retry = RetryPolicy::default().first_wait(Duration::from_millis(10)).tries(u32::MAX);
         retry.longest_wait = Duration::from_millis(100);
-        let builder = Client::builder(url).credentials(Credentials::api_key(key)).tenant(tenant).retry(retry);
-        builder.connect().await.expect("a connection")
+        loop {
+            let builder = Client::builder(&*url).credentials(Credentials::api_key(key));
+            // The first connection is tried once; the server may just be dead.
+            match builder.tenant(tenant).retry(retry.clone()).connect().await {
+                Ok(client) => return client,
+                Err(fault) if fault.kind() == FaultKind::Disconnected => {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+                Err(fault) => panic!("a client cannot connect: {fault}"),
+            }
+        }
     }
 
     /// One task after the other.
