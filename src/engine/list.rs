@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 
 use super::feed::store_fault;
 use super::{Engine, Scope, fold};
@@ -30,13 +31,11 @@ impl Engine {
         let size = usize::try_from(page_size).unwrap_or(usize::MAX);
         let page = self.store.list(&filter, &PageRequest { after, size }).await.map_err(store_fault)?;
         let artifacts = request.include_artifacts == Some(true);
-        let mut tasks = Vec::with_capacity(page.rows.len());
-        for row in &page.rows {
-            // A task that was taken away in the meantime is left out.
-            if let Some(task) = self.present(&row.id).await? {
-                tasks.push(fold::view(&task, request.history_length, artifacts));
-            }
-        }
+        let found = page.rows.into_iter().map(|row| async move { self.present(&row.id).await });
+        let found: Vec<_> = stream::iter(found).buffered(AT_ONCE).try_collect().await?;
+        // A task that was taken away in the meantime is left out.
+        let found = found.iter().flatten();
+        let tasks = found.map(|task| fold::view(task, request.history_length, artifacts)).collect();
         let next_page_token = page.next.map_or_else(String::new, |next| write_token(&next, &filter));
         let total_size = u32::try_from(page.total).unwrap_or(u32::MAX);
         Ok(ListTasksResponse { tasks, next_page_token, page_size, total_size })
@@ -84,6 +83,8 @@ fn checksum(place: &[u8], filter: &ListFilter) -> u32 {
 }
 
 const VERSION: u8 = 1;
+/// Tasks of a page that are loaded at a time.
+const AT_ONCE: usize = 8;
 /// An id has at most 512 bytes.
 const MAX_TOKEN_BYTES: usize = 1_024;
 

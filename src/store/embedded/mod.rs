@@ -34,7 +34,7 @@ use async_trait::async_trait;
 use futures::future::{self, BoxFuture, FutureExt as _};
 use tokio::sync::oneshot;
 
-use self::catalog::Catalog;
+use self::catalog::{Catalog, Located};
 use self::home::Home;
 use self::log::{Durable, Log, frame_entries};
 use self::readers::Readers;
@@ -261,13 +261,8 @@ impl Store for EmbeddedStore {
     }
 
     async fn load(&self, task: &Id) -> Result<Option<Stored>, StoreError> {
-        self.inner.absorb()?;
-        let Some(located) = self.inner.catalog.located(task)? else { return Ok(None) };
-        let row = located.row;
-        let Some((seq, at)) = located.checkpoint else { return Ok(Some(Stored { row, checkpoint: None })) };
         let task = task.clone();
-        let checkpoint = self.reading(move |inner| inner.checkpoint_at(&task, seq, at)).await?;
-        Ok(Some(Stored { row, checkpoint }))
+        self.reading(move |inner| inner.load(&task)).await
     }
 
     async fn list(&self, filter: &ListFilter, page: &PageRequest) -> Result<Page, StoreError> {
@@ -531,6 +526,16 @@ impl Inner {
             }
         }
         Ok(taken.events.len() > before)
+    }
+
+    fn load(&self, task: &Id) -> Result<Option<Stored>, StoreError> {
+        self.absorb()?;
+        let Some(Located { row, checkpoint, .. }) = self.catalog.located(task)? else { return Ok(None) };
+        let checkpoint = match checkpoint {
+            Some((seq, at)) => self.checkpoint_at(task, seq, at)?,
+            None => None,
+        };
+        Ok(Some(Stored { row, checkpoint }))
     }
 
     fn checkpoint_at(&self, task: &Id, seq: u64, at: Position) -> Result<Option<Checkpoint>, StoreError> {
