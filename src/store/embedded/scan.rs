@@ -55,16 +55,19 @@ pub(super) fn scan(log: &Path, store: &[u8; 16], durable: u64) -> Result<Scan, O
     for (at, (number, check)) in numbers.iter().copied().zip(checks).enumerate() {
         let is_last = at + 1 == numbers.len();
         let damaged = |offset: u64, why: &str| damage(log, number, offset, why);
-        let Some(found) = check else {
-            if is_last && at > 0 {
+        let is_ours =
+            |found: &Found| found.checked.head.number == number && found.checked.head.store == *store;
+        let found = match check {
+            Some(found) if is_ours(&found) => found,
+            // Its head is made durable before anything else is written to it. Until then a power loss can leave
+            // there what the disk held before, even the head of another segment.
+            check if is_last && at > 0 && check.as_ref().is_none_or(|found| found.is_bare) => {
                 unbegun = Some(number);
                 break;
             }
-            return Err(damaged(0, "the head of a segment cannot be read"));
+            Some(_) => return Err(damaged(0, "the segment belongs to another store or another place")),
+            None => return Err(damaged(0, "the head of a segment cannot be read")),
         };
-        if found.checked.head.number != number || found.checked.head.store != *store {
-            return Err(damaged(0, "the segment belongs to another store or another place"));
-        }
         if let Some(before) = segments.last() {
             let head = &found.checked.head;
             if (head.first_frame, head.chain) != (before.end.frame, before.end.chain) {
@@ -154,6 +157,8 @@ pub(super) fn read_as_it_is(file: &mut File) -> io::Result<Vec<u8>> {
 
 struct Found {
     checked: Checked,
+    /// Whether it holds nothing but its head.
+    is_bare: bool,
     /// The last frame that the bytes after the last whole frame say to be durable.
     durable: u64,
 }
@@ -198,7 +203,8 @@ fn check(log: &Path, number: u32) -> Result<Option<Found>, OpenError> {
     let is_sealed =
         rest.len() == SEAL && Seal::decode(rest) == Some(Seal { number: end.frame - 1, chain: end.chain });
     let torn = if is_sealed { 0 } else { rest.len() as u64 };
-    Ok(Some(Found { checked: Checked { head, end, torn }, durable: durable_by(rest) }))
+    let is_bare = bytes.len() == SEGMENT_HEAD;
+    Ok(Some(Found { checked: Checked { head, end, torn }, is_bare, durable: durable_by(rest) }))
 }
 
 /// Walks over whole frames that follow each other; returns where they end.

@@ -47,6 +47,25 @@ async fn seqs(store: &dyn Store, id: &str) -> Vec<u64> {
     events.iter().map(|event| event.seq).collect()
 }
 
+/// What a power loss can leave of a segment that was just made: its name, and whatever the disk held there before.
+#[tokio::test]
+async fn a_last_segment_that_holds_only_the_head_of_another_one_was_never_begun() {
+    let place = Place::new();
+    let store = place.open();
+    conformance::finish(&store, "one").await;
+    drop(store);
+    let first = place.segments()[0].clone();
+    let head = std::fs::read(&first).unwrap()[..frame::SEGMENT_HEAD].to_vec();
+    let second = segment_path(&place.0.join("log"), 2);
+    std::fs::write(&second, [&head[..], b"x"].concat()).unwrap();
+    let refused = place.try_open().unwrap_err().to_string();
+    assert!(refused.contains("belongs to another store or another place"), "{refused}");
+    std::fs::write(&second, head).unwrap();
+    let store = place.open();
+    assert_eq!(seqs(&store, "one").await, [1, 2]);
+    assert_eq!(place.segments(), [first]);
+}
+
 #[tokio::test]
 async fn what_was_committed_is_there_after_a_restart_without_a_close() {
     let place = Place::new();
