@@ -36,6 +36,8 @@ const FEW: u64 = 10_000;
 const MANY: u64 = 1_000_000;
 const QUICK: u64 = 100_000;
 const SIZE: u32 = 50;
+/// Time for the merging of tables that the filling has left to do.
+const SETTLE: Duration = Duration::from_secs(15);
 
 /// The case.
 pub(crate) fn measure(plan: Plan) -> Outcome<bool> {
@@ -84,6 +86,7 @@ pub(crate) fn run(dir: &str, tasks: u64) -> Outcome<()> {
         drop(store);
         // As after a restart: everything is in tables.
         let store = Arc::new(open()?);
+        tokio::time::sleep(SETTLE).await;
         let engine = Engine::builder(Arc::clone(&store) as _).threads(1).start()?;
         let asked = Asked { store, engine, tasks };
         answer("ready", async |line| asked.time(&line).await).await

@@ -14,7 +14,9 @@ const EVENTS: u32 = 8;
 /// The case.
 pub(crate) fn measure(plan: Plan) -> Outcome<bool> {
     let mut met = true;
-    for (at_once, kind) in [("32", "each"), ("32", "batch"), ("128", "batch")] {
+    for (at_once, kind) in
+        [("8", "batch"), ("16", "batch"), ("32", "batch"), ("32", "each"), ("128", "batch")]
+    {
         let dir = Scratch::new("streams")?;
         let name = format!("{EVENTS}-event streams, {at_once} at once, {kind}");
         let role = ["streams", "", kind, &EVENTS.to_string(), at_once];
