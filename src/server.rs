@@ -24,7 +24,9 @@ use crate::engine::{Engine, Recovered};
 use crate::fault::Fault;
 use crate::limits::Limits;
 use crate::model::{AgentCard, HttpAuthSecurityScheme, SecurityRequirement, SecurityScheme, StringList};
-use crate::net::{self, ConnectionInfo, Document, Listening, NetConfig, NetCounters, Routes, WorkerRoutes};
+use crate::net::{
+    self, Allowed, ConnectionInfo, Document, Listening, NetConfig, NetCounters, NotAllowed, Routes, WorkerRoutes,
+};
 use crate::service::{AgentService, Agents, DEFAULT_TENANT, interface};
 use crate::shutdown::Shutdown;
 use crate::store::embedded::{EmbeddedStore, OpenError, Recovery};
@@ -168,6 +170,29 @@ impl Builder {
         self
     }
 
+    /// The URL under which clients reach this server, if not the address that it listens on. The agent card
+    /// names it, and pages of its origin may call the server.
+    #[must_use]
+    pub fn public_url(mut self, url: &str) -> Self {
+        self.config.public_url = Some(url.to_owned());
+        self
+    }
+
+    /// One more name under which clients reach this server; see [`Config::allowed_hosts`].
+    #[must_use]
+    pub fn allow_host(mut self, host: &str) -> Self {
+        self.config.allowed_hosts.push(host.to_owned());
+        self
+    }
+
+    /// One more origin whose pages may call this server, such as `https://app.example`; see
+    /// [`Config::allowed_origins`].
+    #[must_use]
+    pub fn allow_origin(mut self, origin: &str) -> Self {
+        self.config.allowed_origins.push(origin.to_owned());
+        self
+    }
+
     /// Every bound.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
@@ -224,6 +249,7 @@ impl Builder {
         if !config.listen.ip().is_loopback() && !config.insecure_plaintext {
             return Err(StartError::Plaintext(config.listen));
         }
+        let allowed = allowed(&config)?;
         if agents.is_empty() {
             let agent =
                 agents::by_name(&config.agent).ok_or_else(|| StartError::Agent(config.agent.clone()))?;
@@ -259,7 +285,7 @@ impl Builder {
             shutdown: shutdown.clone(),
             card: OnceLock::new(),
         });
-        let mut net = NetConfig { net: limits.net, wire: limits.wire, ..NetConfig::default() };
+        let mut net = NetConfig { net: limits.net, wire: limits.wire, allowed, ..NetConfig::default() };
         if config.workers > 0 {
             net.workers = config.workers;
         }
@@ -287,6 +313,22 @@ impl fmt::Debug for Builder {
             .field("agents", &self.agents)
             .finish_non_exhaustive()
     }
+}
+
+/// Who may talk to the server from where.
+fn allowed(config: &Config) -> Result<Allowed, StartError> {
+    let refused = |setting| move |error| StartError::Allowed { setting, error };
+    let mut allowed = Allowed::listening(config.listen.ip());
+    if let Some(url) = &config.public_url {
+        allowed = allowed.public_url(url).map_err(refused("public-url"))?;
+    }
+    for host in &config.allowed_hosts {
+        allowed = allowed.host(host).map_err(refused("allowed-hosts"))?;
+    }
+    for origin in &config.allowed_origins {
+        allowed = allowed.origin(origin).map_err(refused("allowed-origins"))?;
+    }
+    Ok(allowed)
 }
 
 /// Reads what a store on disk has to read at start, on a thread of its own, which may wait for the disk.
@@ -405,6 +447,13 @@ pub enum StartError {
     Keys(KeyRingError),
     /// The address cannot be listened on.
     Listen(io::Error),
+    /// A setting says nonsense about who may talk to the server.
+    Allowed {
+        /// The setting's name.
+        setting: &'static str,
+        /// What is wrong with it.
+        error: NotAllowed,
+    },
     /// The address is reachable from elsewhere, and nobody said that this may be.
     Plaintext(SocketAddr),
     /// The store on disk cannot be opened.
@@ -424,6 +473,7 @@ impl fmt::Display for StartError {
             Self::Key(error) => write!(f, "an API key cannot be used: {error}"),
             Self::Keys(error) => write!(f, "the keys cannot be used: {error}"),
             Self::Listen(error) => write!(f, "cannot listen: {error}"),
+            Self::Allowed { setting, error } => write!(f, "`{setting}` cannot be used: {error}"),
             Self::Plaintext(address) => write!(
                 f,
                 "{address} can be reached from other machines, and there is no TLS yet: keys and messages would \

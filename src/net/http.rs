@@ -12,13 +12,15 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::http::uri::Authority;
 use hyper::server::conn::http1;
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode, Version};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::sleep;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
+use super::origin::Foreign;
 use super::routes::{ConnectionInfo, Document};
 use super::worker::Worker;
 use crate::limits::NetLimits;
@@ -83,7 +85,7 @@ impl Exchange {
     }
 
     fn route(&self, request: &Request<Incoming>) -> Result<Answer, Problem> {
-        check_origin(request.headers())?;
+        self.check_origin(request)?;
         match request.uri().path() {
             "/capnp" => self.upgrade(request),
             "/.well-known/agent-card.json" | "/.well-known/agent.json" => {
@@ -111,6 +113,28 @@ impl Exchange {
         let mut answer = json(status, &serde_json::json!({ "status": text }));
         answer.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         answer
+    }
+
+    /// The one place that judges who may talk to us from where, before any route.
+    fn check_origin(&self, request: &Request<Incoming>) -> Result<(), Problem> {
+        let headers = request.headers();
+        let values = |name| headers.get_all(name).iter().map(HeaderValue::as_bytes);
+        let target = request.uri().authority().map(Authority::as_str);
+        let needs_host = request.version() >= Version::HTTP_11;
+        let judged =
+            self.worker.allowed().check(target, values(header::HOST), values(header::ORIGIN), needs_host);
+        judged.map_err(|foreign| {
+            self.worker.counters().count_foreign(foreign);
+            tracing::info!(
+                peer = %self.peer,
+                target = ?target.map(|target| shown(target.as_bytes())),
+                host = ?values(header::HOST).next().map(shown),
+                origin = ?values(header::ORIGIN).next().map(shown),
+                refused = ?foreign,
+                "a request from elsewhere was refused"
+            );
+            Problem::from(foreign)
+        })
     }
 
     /// RFC 6455, 4.2: checks the request and agrees to it.
@@ -164,12 +188,6 @@ impl Exchange {
     }
 }
 
-/// The one place that judges who may talk to us from where: allowlists for `Host` (DNS rebinding) and
-/// `Origin` (foreign pages) belong here, before any route.
-fn check_origin(_headers: &HeaderMap) -> Result<(), Problem> {
-    Ok(())
-}
-
 fn only_reads(method: &Method) -> Result<(), Problem> {
     match *method {
         Method::GET | Method::HEAD => Ok(()),
@@ -215,6 +233,11 @@ fn has_token(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
 fn is_websocket_key(key: &[u8]) -> bool {
     let mut nonce = [0; 18];
     matches!(BASE64_STANDARD.decode_slice(key, &mut nonce), Ok(16))
+}
+
+/// What a peer wrote, as it can stand in a log: short, and without control characters.
+fn shown(bytes: &[u8]) -> String {
+    bytes[..bytes.len().min(SHOWN_BYTES)].escape_ascii().to_string()
 }
 
 fn user_agent(headers: &HeaderMap) -> Option<String> {
@@ -265,6 +288,27 @@ impl Problem {
     }
 }
 
+impl From<Foreign> for Problem {
+    fn from(foreign: Foreign) -> Self {
+        let (status, word, message) = match foreign {
+            Foreign::NoHost => {
+                (StatusCode::BAD_REQUEST, "INVALID_ARGUMENT", "one Host field with a host name is required")
+            }
+            Foreign::Host => (
+                StatusCode::MISDIRECTED_REQUEST,
+                "FAILED_PRECONDITION",
+                "this server does not go by the name in Host: add it to `allowed-hosts`, or set `public-url`",
+            ),
+            Foreign::Origin => (
+                StatusCode::FORBIDDEN,
+                "PERMISSION_DENIED",
+                "pages of this Origin may not call this server: add it to `allowed-origins`",
+            ),
+        };
+        Self::new(status, word, message)
+    }
+}
+
 fn json(status: StatusCode, body: &serde_json::Value) -> Answer {
     let mut answer = Response::new(Full::from(body.to_string()));
     *answer.status_mut() = status;
@@ -276,6 +320,8 @@ fn json(status: StatusCode, body: &serde_json::Value) -> Answer {
 const MAX_HEADERS: usize = 64;
 /// Bytes of one request's header.
 const MAX_HEADER_BYTES: usize = 16 << 10;
+/// Bytes of a header field that are logged.
+const SHOWN_BYTES: usize = 128;
 /// Bytes of a `User-Agent` that are kept.
 const USER_AGENT_BYTES: usize = 256;
 /// Echoed if offered, never required: C++ and Go clients offer none.

@@ -10,13 +10,14 @@ mod accept;
 mod admission;
 mod counters;
 mod http;
+mod origin;
 mod routes;
 #[cfg(test)]
 mod tests;
 mod worker;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -28,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use admission::Refusal;
 pub use counters::NetCounters;
+pub use origin::{Allowed, NotAllowed};
 pub use routes::{ConnectionInfo, Document, Routes, WorkerRoutes};
 
 use crate::limits::{NetLimits, WireLimits};
@@ -44,12 +46,15 @@ pub struct NetConfig {
     pub wire: WireLimits,
     /// Worker threads, at least one. Default: one for each core.
     pub workers: usize,
+    /// The names that the server goes by and the pages that may call it. Default: loopback, and nobody else's.
+    pub allowed: Allowed,
 }
 
 impl Default for NetConfig {
     fn default() -> Self {
         let workers = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { net: NetLimits::default(), wire: WireLimits::default(), workers }
+        let allowed = Allowed::listening(Ipv4Addr::LOCALHOST.into());
+        Self { net: NetLimits::default(), wire: WireLimits::default(), workers, allowed }
     }
 }
 

@@ -50,7 +50,7 @@ fn start(config: NetConfig) -> (Listening, Shutdown) {
 }
 
 fn config(net: NetLimits) -> NetConfig {
-    NetConfig { net, wire: WireLimits::default(), workers: 2 }
+    NetConfig { net, workers: 2, ..NetConfig::default() }
 }
 
 /// One request on a connection of its own: the whole answer, up to its end.
@@ -63,12 +63,12 @@ async fn ask(address: SocketAddr, request: &str) -> String {
 }
 
 async fn get(address: SocketAddr, path: &str, fields: &str) -> String {
-    ask(address, &format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{fields}\r\n")).await
+    ask(address, &format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{fields}\r\n")).await
 }
 
 fn upgrade_request(fields: &str) -> String {
     format!(
-        "GET /capnp HTTP/1.1\r\nhost: x\r\nupgrade: websocket\r\nconnection: keep-alive, Upgrade\r\n\
+        "GET /capnp HTTP/1.1\r\nhost: localhost\r\nupgrade: websocket\r\nconnection: keep-alive, Upgrade\r\n\
          sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n{fields}\r\n"
     )
 }
@@ -104,7 +104,7 @@ fn the_card_is_served_to_caches_in_one_form_at_both_paths() {
         let again =
             get(address, "/.well-known/agent.json", &format!("if-none-match: \"x\", W/{etag}\r\n")).await;
         assert!(again.starts_with("HTTP/1.1 304 ") && again.ends_with("\r\n\r\n"), "{again}");
-        let head = "HEAD /.well-known/agent-card.json HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+        let head = "HEAD /.well-known/agent-card.json HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
         let head = ask(address, head).await;
         assert!(head.contains("content-length: 16\r\n") && head.ends_with("\r\n\r\n"), "{head}");
     });
@@ -118,7 +118,7 @@ fn what_is_not_there_or_not_so_is_said_in_json() {
         let missing = get(address, "/nothing", "").await;
         assert!(missing.starts_with("HTTP/1.1 404 "), "{missing}");
         assert!(missing.contains(r#""error":{"code":404,"message":"no such path"#), "{missing}");
-        let post = "POST /healthz HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+        let post = "POST /healthz HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
         let post = ask(address, post).await;
         assert!(post.starts_with("HTTP/1.1 405 ") && post.contains("allow: GET, HEAD\r\n"), "{post}");
         let health = get(address, "/health", "").await;
@@ -280,7 +280,7 @@ fn a_stop_waits_for_work_then_tells_every_connection() {
         let peer = connected(address).await;
         call(&peer.object, Method::Echo, b"").await.expect("an answer");
         let mut asking = TcpStream::connect(address).await.expect("connected");
-        asking.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").await.expect("sent");
+        asking.write_all(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n").await.expect("sent");
         let mut answer = vec![0; 512];
         let length = asking.read(&mut answer).await.expect("an answer");
         assert!(answer[..length].starts_with(b"HTTP/1.1 200 "));
@@ -290,7 +290,7 @@ fn a_stop_waits_for_work_then_tells_every_connection() {
         while TcpStream::connect(address).await.is_ok() {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        asking.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").await.expect("sent");
+        asking.write_all(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n").await.expect("sent");
         let length = asking.read(&mut answer).await.expect("an answer");
         let text = String::from_utf8_lossy(&answer[..length]);
         assert!(text.starts_with("HTTP/1.1 503 ") && text.contains("connection: close\r\n"), "{text}");

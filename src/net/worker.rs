@@ -18,6 +18,7 @@ use super::NetConfig;
 use super::admission::Place;
 use super::counters::{NetCounters, OneMore};
 use super::http::{self, Upgraded};
+use super::origin::Allowed;
 use super::routes::{Routes, WorkerRoutes};
 use crate::fault::{Fault, FaultKind};
 use crate::limits::NetLimits;
@@ -93,6 +94,14 @@ impl Worker {
 
     pub(super) fn routes(&self) -> &dyn Routes {
         &*self.common.routes
+    }
+
+    pub(super) fn allowed(&self) -> &Allowed {
+        &self.common.config.allowed
+    }
+
+    pub(super) fn counters(&self) -> &NetCounters {
+        &self.common.counters
     }
 
     pub(super) fn is_draining(&self) -> bool {

@@ -30,6 +30,7 @@ mod keepalive;
 mod leaks;
 mod lifecycle;
 mod line;
+mod origins;
 mod peers;
 mod proxy;
 mod raw;
