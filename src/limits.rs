@@ -94,9 +94,21 @@ pub struct NetLimits {
     /// Time for a request's whole header.
     #[serde(with = "seconds")]
     pub header_timeout: Duration,
-    /// Time from the accepted socket to the finished WebSocket handshake.
+    /// Time from the accepted socket, or from the last answer, to the next request or the finished WebSocket
+    /// handshake.
     #[serde(with = "seconds")]
     pub handshake_timeout: Duration,
+    /// Time within which a peer must take some of an answer, be it ever so little.
+    #[serde(with = "seconds")]
+    pub write_timeout: Duration,
+    /// Time for the body and the answer of a request that waits for calls, such as a Cap'n Web batch. Calls that
+    /// are not answered by then are rejected; what they began goes on.
+    #[serde(with = "seconds")]
+    pub request_timeout: Duration,
+    /// Bytes of a request's body; a longer one is refused with HTTP 413.
+    pub body_bytes: usize,
+    /// Bytes of all bodies of requests that are being answered; one more is refused with HTTP 503.
+    pub bodies_bytes: usize,
     /// Time from the handshake to an authenticated session, or to an anonymous call where those are allowed.
     #[serde(with = "seconds")]
     pub authenticate_timeout: Duration,
@@ -240,6 +252,10 @@ impl Default for NetLimits {
             connections_per_address: 256,
             header_timeout: Duration::from_secs(10),
             handshake_timeout: Duration::from_secs(10),
+            write_timeout: Duration::from_secs(15),
+            request_timeout: Duration::from_secs(60),
+            body_bytes: 4 << 20,
+            bodies_bytes: 256 << 20,
             authenticate_timeout: Duration::from_secs(15),
             drain_timeout: Duration::from_secs(25),
         }

@@ -4,12 +4,17 @@ use std::fmt;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
+use std::task::Poll;
 use std::thread;
 use std::time::Duration;
 
+use bytes::Bytes;
+use futures::future::LocalBoxFuture;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::agent::Agent;
@@ -25,13 +30,14 @@ use crate::fault::Fault;
 use crate::limits::Limits;
 use crate::model::{AgentCard, HttpAuthSecurityScheme, SecurityRequirement, SecurityScheme, StringList};
 use crate::net::{
-    self, Allowed, ConnectionInfo, Document, Listening, NetConfig, NetCounters, NotAllowed, Routes, WorkerRoutes,
+    self, Allowed, BatchError, ConnectionInfo, Document, Listening, NetConfig, NetCounters, NotAllowed,
+    Routes, WorkerRoutes,
 };
 use crate::service::{AgentService, Agents, DEFAULT_TENANT, interface};
 use crate::shutdown::Shutdown;
 use crate::store::embedded::{EmbeddedStore, OpenError, Recovery};
 use crate::store::{MemoryStore, Store};
-use crate::transport::ConnectionHandle;
+use crate::transport::{CloseReason, ConnectionHandle, Line, Speaker, code};
 
 /// The URI of this project's Cap'n Proto binding in agent cards.
 pub const CAPNP_BINDING: &str = "https://a2a-webcap.dev/bindings/capnp/v1";
@@ -433,6 +439,39 @@ impl WorkerRoutes for Worker {
         let context = Context::new(Arc::clone(&self.service), self.shutdown.clone());
         capnp::bootstrap(context, Rc::clone(connection))
     }
+
+    fn capnweb(&self, _: ConnectionInfo, line: &Rc<Line>) -> Box<dyn Speaker> {
+        line.close(code::GOING_AWAY, "this server does not speak Cap'n Web yet");
+        Box::new(Mute(Rc::clone(line)))
+    }
+
+    fn capnweb_batch(
+        &self,
+        _: ConnectionInfo,
+        _: Bytes,
+        _: Instant,
+    ) -> LocalBoxFuture<'static, Result<Bytes, BatchError>> {
+        Box::pin(std::future::ready(Err(BatchError::Overloaded)))
+    }
+}
+
+/// Stands where Cap'n Web will.
+struct Mute(Rc<Line>);
+
+impl Future for Mute {
+    type Output = CloseReason;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> Poll<CloseReason> {
+        self.0.poll_frame(cx).map(|frame| frame.err().unwrap_or(CloseReason::Panicked))
+    }
+}
+
+impl Speaker for Mute {
+    fn last_words(&self, _: &CloseReason) -> Option<Bytes> {
+        None
+    }
+
+    fn end(&mut self, _: &mut std::task::Context<'_>) {}
 }
 
 /// Why a server did not start.

@@ -8,12 +8,18 @@
 
 mod accept;
 mod admission;
+mod body;
 mod counters;
 mod http;
 mod origin;
+mod problem;
+mod progress;
+#[cfg(test)]
+mod requests;
 mod routes;
 #[cfg(test)]
 mod tests;
+mod upgrade;
 mod worker;
 
 use std::io;
@@ -30,10 +36,11 @@ use tokio_util::sync::CancellationToken;
 pub use admission::Refusal;
 pub use counters::NetCounters;
 pub use origin::{Allowed, NotAllowed};
-pub use routes::{ConnectionInfo, Document, Routes, WorkerRoutes};
+pub use routes::{BatchError, ConnectionInfo, Document, Routes, WorkerRoutes};
 
 use crate::limits::{NetLimits, WireLimits};
 use crate::shutdown::Shutdown;
+use body::Bodies;
 use worker::{Common, WorkerHandle};
 
 /// How to listen.
@@ -42,7 +49,7 @@ use worker::{Common, WorkerHandle};
 pub struct NetConfig {
     /// Bounds of the listener.
     pub net: NetLimits,
-    /// Bounds of each Cap'n Proto connection.
+    /// Bounds of each WebSocket connection.
     pub wire: WireLimits,
     /// Worker threads, at least one. Default: one for each core.
     pub workers: usize,
@@ -83,12 +90,14 @@ pub fn listen(
     let address = socket.local_addr()?;
     let counters = Arc::new(NetCounters::default());
     let closing = CancellationToken::new();
+    let bodies = Bodies::new(&config.net);
     let common = Arc::new(Common {
         config,
         routes,
         counters: counters.clone(),
         shutdown: shutdown.clone(),
         closing: closing.clone(),
+        bodies,
     });
     let mut workers = Vec::new();
     let mut threads = Vec::new();
