@@ -1,7 +1,7 @@
 //! Request bodies: read whole, within a bound for each and one for all.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -10,13 +10,14 @@ use hyper::body::{Body as _, Incoming};
 use hyper::{HeaderMap, StatusCode, header};
 use tokio::time::timeout;
 
+use super::counters::NetCounters;
 use super::problem::Problem;
 use crate::limits::NetLimits;
 
 /// The bodies of all requests that are being answered.
 #[derive(Debug)]
 pub(super) struct Bodies {
-    held: AtomicUsize,
+    counters: Arc<NetCounters>,
     all: usize,
     one: usize,
 }
@@ -29,8 +30,8 @@ pub(super) struct Body {
 }
 
 impl Bodies {
-    pub(super) fn new(limits: &NetLimits) -> Arc<Self> {
-        Arc::new(Self { held: AtomicUsize::new(0), all: limits.bodies_bytes, one: limits.body_bytes })
+    pub(super) fn new(limits: &NetLimits, counters: Arc<NetCounters>) -> Arc<Self> {
+        Arc::new(Self { counters, all: limits.bodies_bytes, one: limits.body_bytes })
     }
 
     /// Reads a body to its end. The caller bounds the time. Of one that is refused the rest is read and
@@ -80,7 +81,7 @@ struct Room {
 
 impl Room {
     fn take(&mut self, bytes: usize) -> Result<(), Problem> {
-        let before = self.bodies.held.fetch_add(bytes, Ordering::Relaxed);
+        let before = self.bodies.counters.gauge_body_bytes().fetch_add(bytes, Ordering::Relaxed);
         self.bytes += bytes;
         if before + bytes > self.bodies.all {
             return Err(Problem::unavailable("the server has too many requests to answer; ask again later"));
@@ -91,7 +92,7 @@ impl Room {
 
 impl Drop for Room {
     fn drop(&mut self) {
-        self.bodies.held.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.bodies.counters.gauge_body_bytes().fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 

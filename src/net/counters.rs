@@ -16,6 +16,7 @@ pub struct NetCounters {
     accept_errors: AtomicU64,
     refused_total: AtomicU64,
     refused_address: AtomicU64,
+    body_bytes: AtomicUsize,
     foreign_hosts: AtomicU64,
     foreign_origins: AtomicU64,
     panics: AtomicU64,
@@ -46,6 +47,11 @@ impl NetCounters {
     /// Connections refused since the start, for this reason.
     pub fn refused(&self, reason: Refusal) -> u64 {
         self.refusals(reason).load(Ordering::Relaxed)
+    }
+
+    /// Bytes of the bodies of requests that are being answered now.
+    pub fn body_bytes(&self) -> usize {
+        self.body_bytes.load(Ordering::Relaxed)
     }
 
     /// Requests refused since the start because of their `Host`.
@@ -99,6 +105,10 @@ impl NetCounters {
 
     pub(super) fn gauge_connections(&self) -> &AtomicUsize {
         &self.connections
+    }
+
+    pub(super) fn gauge_body_bytes(&self) -> &AtomicUsize {
+        &self.body_bytes
     }
 
     pub(super) fn gauge_sockets(&self) -> &AtomicUsize {

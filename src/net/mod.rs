@@ -90,7 +90,7 @@ pub fn listen(
     let address = socket.local_addr()?;
     let counters = Arc::new(NetCounters::default());
     let closing = CancellationToken::new();
-    let bodies = Bodies::new(&config.net);
+    let bodies = Bodies::new(&config.net, counters.clone());
     let common = Arc::new(Common {
         config,
         routes,
