@@ -4,10 +4,8 @@ use std::fmt;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
-use std::task::Poll;
 use std::thread;
 use std::time::Duration;
 
@@ -21,13 +19,13 @@ use crate::agent::Agent;
 use crate::agents;
 use crate::auth::{ApiKey, ApiKeyError, Authenticator, KeyEntry, KeyRing, KeyRingError};
 use crate::authority::{Audit, Authority, Permissions};
-use crate::bindings::capnp;
+use crate::bindings::{capnp, capnweb};
 use crate::capability::Context;
 use crate::clock::Clock;
 use crate::config::{Config, StoreChoice};
 use crate::engine::{Engine, Recovered};
 use crate::fault::Fault;
-use crate::limits::Limits;
+use crate::limits::{Limits, WireLimits};
 use crate::model::{AgentCard, HttpAuthSecurityScheme, SecurityRequirement, SecurityScheme, StringList};
 use crate::net::{
     self, Allowed, BatchError, ConnectionInfo, Document, Listening, NetConfig, NetCounters, NotAllowed,
@@ -37,7 +35,7 @@ use crate::service::{AgentService, Agents, DEFAULT_TENANT, interface};
 use crate::shutdown::Shutdown;
 use crate::store::embedded::{EmbeddedStore, OpenError, Recovery};
 use crate::store::{MemoryStore, Store};
-use crate::transport::{CloseReason, ConnectionHandle, Line, Speaker, code};
+use crate::transport::{ConnectionHandle, Line, Speaker};
 
 /// The URI of this project's Cap'n Proto binding in agent cards.
 pub const CAPNP_BINDING: &str = "https://a2a-webcap.dev/bindings/capnp/v1";
@@ -289,6 +287,7 @@ impl Builder {
         let routes = Arc::new(ServerRoutes {
             service: Arc::clone(&service),
             shutdown: shutdown.clone(),
+            wire: limits.wire.clone(),
             card: OnceLock::new(),
         });
         let mut net = NetConfig { net: limits.net, wire: limits.wire, allowed, ..NetConfig::default() };
@@ -415,6 +414,7 @@ const ENGINE_GRACE: Duration = Duration::from_secs(1);
 struct ServerRoutes {
     service: Arc<AgentService>,
     shutdown: Shutdown,
+    wire: WireLimits,
     card: OnceLock<Arc<Document>>,
 }
 
@@ -425,53 +425,50 @@ impl Routes for ServerRoutes {
     }
 
     fn worker(&self) -> Box<dyn WorkerRoutes> {
-        Box::new(Worker { service: Arc::clone(&self.service), shutdown: self.shutdown.clone() })
+        Box::new(Worker {
+            service: Arc::clone(&self.service),
+            shutdown: self.shutdown.clone(),
+            wire: self.wire.clone(),
+        })
     }
 }
 
 struct Worker {
     service: Arc<AgentService>,
     shutdown: Shutdown,
+    wire: WireLimits,
+}
+
+impl Worker {
+    /// What the objects of a new connection share.
+    fn context(&self) -> Rc<Context> {
+        Context::new(Arc::clone(&self.service), self.shutdown.clone())
+    }
 }
 
 impl WorkerRoutes for Worker {
     fn bootstrap(&self, _: ConnectionInfo, connection: &Rc<ConnectionHandle>) -> ::capnp::capability::Client {
-        let context = Context::new(Arc::clone(&self.service), self.shutdown.clone());
-        capnp::bootstrap(context, Rc::clone(connection))
+        capnp::bootstrap(self.context(), Rc::clone(connection))
     }
 
     fn capnweb(&self, _: ConnectionInfo, line: &Rc<Line>) -> Box<dyn Speaker> {
-        line.close(code::GOING_AWAY, "this server does not speak Cap'n Web yet");
-        Box::new(Mute(Rc::clone(line)))
+        capnweb::speaker(self.context(), line)
     }
 
     fn capnweb_batch(
         &self,
         _: ConnectionInfo,
-        _: Bytes,
-        _: Instant,
+        body: Bytes,
+        deadline: Instant,
     ) -> LocalBoxFuture<'static, Result<Bytes, BatchError>> {
-        Box::pin(std::future::ready(Err(BatchError::Overloaded)))
+        let (context, limits) = (self.context(), self.wire.clone());
+        Box::pin(async move {
+            match capnweb::batch(context, limits, body, deadline).await {
+                capnweb::Answered::Frames(frames) => Ok(frames),
+                capnweb::Answered::Malformed(frames) => Err(BatchError::Malformed(frames)),
+            }
+        })
     }
-}
-
-/// Stands where Cap'n Web will.
-struct Mute(Rc<Line>);
-
-impl Future for Mute {
-    type Output = CloseReason;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> Poll<CloseReason> {
-        self.0.poll_frame(cx).map(|frame| frame.err().unwrap_or(CloseReason::Panicked))
-    }
-}
-
-impl Speaker for Mute {
-    fn last_words(&self, _: &CloseReason) -> Option<Bytes> {
-        None
-    }
-
-    fn end(&mut self, _: &mut std::task::Context<'_>) {}
 }
 
 /// Why a server did not start.

@@ -183,11 +183,20 @@ impl Exchange {
         let batch = self.worker.batch(self.info(&head.headers), body.bytes.clone(), deadline);
         // It answers by then itself, with what there is.
         let answered = timeout_at(deadline + self.worker.limits().write_timeout, batch).await;
-        let frames = answered.map_err(|_| {
+        let answered = answered.map_err(|_| {
             let message = "the calls were not answered within `limits.net.request-timeout`";
             Problem::new(StatusCode::GATEWAY_TIMEOUT, "DEADLINE_EXCEEDED", message)
-        })??;
+        })?;
+        let (status, frames) = match answered {
+            Ok(frames) => (StatusCode::OK, frames),
+            Err(BatchError::Malformed(frames)) => (StatusCode::BAD_REQUEST, frames),
+            Err(BatchError::Overloaded) => {
+                let message = "the server has too many requests to answer; ask again later";
+                return Err(Problem::unavailable(message));
+            }
+        };
         let mut answer = Response::new(Full::new(frames));
+        *answer.status_mut() = status;
         let fields = answer.headers_mut();
         for (name, value) in BATCH_FIELDS {
             fields.insert(name, HeaderValue::from_static(value));
@@ -219,17 +228,6 @@ impl Exchange {
             );
             Problem::from(foreign)
         })
-    }
-}
-
-impl From<BatchError> for Problem {
-    fn from(error: BatchError) -> Self {
-        match error {
-            BatchError::Malformed(message) => Self::bad_request(message),
-            BatchError::Overloaded => {
-                Self::unavailable("the server has too many requests to answer; ask again later")
-            }
-        }
     }
 }
 

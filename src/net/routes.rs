@@ -42,10 +42,10 @@ pub trait WorkerRoutes: 'static {
 }
 
 /// Why a batch has no answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BatchError {
-    /// It is not such a batch; the text says why, without a word of the caller's.
-    Malformed(&'static str),
+    /// It is not such a batch: HTTP 400 with these frames, the last of which says why.
+    Malformed(Bytes),
     /// The server has too much to do.
     Overloaded,
 }

@@ -61,7 +61,7 @@ impl WorkerRoutes for Benches {
     ) -> LocalBoxFuture<'static, Result<Bytes, BatchError>> {
         Box::pin(async move {
             match &body[..] {
-                b"bad" => Err(BatchError::Malformed("that is no batch")),
+                b"bad" => Err(BatchError::Malformed(Bytes::from_static(b"that is no batch"))),
                 b"busy" => Err(BatchError::Overloaded),
                 b"late" => {
                     tokio::time::sleep_until(deadline).await;

@@ -10,6 +10,7 @@
 mod access;
 mod authority;
 mod capabilities;
+mod capnweb;
 mod cli;
 mod client;
 mod deletion;

@@ -1,0 +1,421 @@
+//! Cap'n Web as it stands on the wire: text frames in, text frames out.
+
+use std::time::Duration;
+
+use a2a_webcap::agents::Demo;
+use futures::{SinkExt as _, StreamExt as _};
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+
+use crate::world::{ALICE, BOB, World, limits, soon, until};
+
+/// One end of a connection, that says what it is told to.
+struct Web {
+    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    /// Our calls so far: both sides count.
+    pushed: u64,
+    /// The server's calls so far.
+    heard: u64,
+}
+
+/// A call that the server has made.
+#[derive(Debug, PartialEq)]
+struct Called {
+    id: u64,
+    target: i64,
+    path: Vec<String>,
+    arguments: Vec<Value>,
+}
+
+impl Web {
+    async fn connect(world: &World) -> Self {
+        let url = format!("ws://{}/capnweb", world.server.local_addr());
+        let (socket, _) = tokio_tungstenite::connect_async(url).await.unwrap();
+        Self { socket, pushed: 0, heard: 0 }
+    }
+
+    async fn say(&mut self, frame: Value) {
+        self.text(&frame.to_string()).await;
+    }
+
+    async fn text(&mut self, frame: &str) {
+        let _ = self.socket.send(Message::Text(frame.into())).await;
+    }
+
+    /// Calls a method of what is named by a number: of our call, or below zero of an object of the server.
+    async fn push(&mut self, target: i64, method: &str, arguments: Value) -> i64 {
+        self.pushed += 1;
+        self.say(json!(["push", ["pipeline", target, [method], arguments]])).await;
+        i64::try_from(self.pushed).unwrap()
+    }
+
+    async fn pull(&mut self, id: i64) {
+        self.say(json!(["pull", id])).await;
+    }
+
+    /// A call and its answer.
+    async fn ask(&mut self, target: i64, method: &str, arguments: Value) -> Result<Value, Value> {
+        let id = self.push(target, method, arguments).await;
+        self.pull(id).await;
+        self.answer(id).await
+    }
+
+    /// The session of a key.
+    async fn authenticate(&mut self, key: &str) -> i64 {
+        self.push(0, "authenticate", json!([key])).await
+    }
+
+    async fn frame(&mut self) -> Value {
+        loop {
+            match soon("a frame", self.socket.next()).await {
+                Some(Ok(Message::Text(text))) => return serde_json::from_str(text.as_str()).unwrap(),
+                Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                other => panic!("no text frame: {other:?}"),
+            }
+        }
+    }
+
+    /// The next call of the server, acknowledged as soon as it is heard. Releases are passed over.
+    async fn called(&mut self) -> Called {
+        let called = self.called_unanswered().await;
+        self.say(json!(["resolve", called.id, ["undefined"]])).await;
+        called
+    }
+
+    async fn called_unanswered(&mut self) -> Called {
+        loop {
+            let frame = self.frame().await;
+            match (frame[0].as_str(), &frame[1]) {
+                (Some("stream"), call) => return self.call(call),
+                (Some("release" | "resolve"), _) => {}
+                _ => panic!("no call: {frame}"),
+            }
+        }
+    }
+
+    fn call(&mut self, call: &Value) -> Called {
+        self.heard += 1;
+        assert_eq!(call[0], "pipeline", "{call}");
+        Called {
+            id: self.heard,
+            target: call[1].as_i64().unwrap(),
+            path: call[2].as_array().unwrap().iter().map(|key| key.as_str().unwrap().to_owned()).collect(),
+            arguments: call[3].as_array().unwrap().clone(),
+        }
+    }
+
+    /// The answer to one of our calls. Events that come before are acknowledged.
+    async fn answer(&mut self, id: i64) -> Result<Value, Value> {
+        loop {
+            let frame = self.frame().await;
+            match frame[0].as_str() {
+                Some("resolve") if frame[1] == id => return Ok(frame[2].clone()),
+                Some("reject") if frame[1] == id => return Err(frame[2].clone()),
+                Some("stream") => {
+                    let called = self.call(&frame[1]);
+                    self.say(json!(["resolve", called.id, ["undefined"]])).await;
+                }
+                Some("release") => {}
+                _ => panic!("no answer to {id}: {frame}"),
+            }
+        }
+    }
+
+    /// The last frame and the close frame.
+    async fn end(&mut self) -> (Value, u16, String) {
+        let mut last = Value::Null;
+        loop {
+            match soon("the end", self.socket.next()).await {
+                Some(Ok(Message::Text(text))) => last = serde_json::from_str(text.as_str()).unwrap(),
+                Some(Ok(Message::Close(Some(close)))) => {
+                    return (last, close.code.into(), close.reason.as_str().to_owned());
+                }
+                Some(Ok(_)) => {}
+                other => panic!("no close frame: {other:?}"),
+            }
+        }
+    }
+}
+
+fn message(text: &str) -> Value {
+    json!({ "messageId": text, "role": "ROLE_USER", "parts": [[{ "text": text }]] })
+}
+
+fn code(error: &Value) -> (i64, &str) {
+    assert_eq!((&error[0], &error[1]), (&json!("error"), &json!("Error")), "{error}");
+    (error[4]["code"].as_i64().unwrap(), error[4]["reason"].as_str().unwrap())
+}
+
+async fn demo() -> World {
+    World::of(|builder| builder.agent(Demo)).await
+}
+
+#[tokio::test]
+async fn three_frames_that_leave_before_any_answer_stream_a_task() {
+    let world = demo().await;
+    let mut web = Web::connect(&world).await;
+    web.say(json!(["push", ["pipeline", 0, ["authenticate"], [ALICE]]])).await;
+    let send = json!([message("stream 3"), { "metadata": { "a": [[1]] } }, ["export", -1]]);
+    web.say(json!(["push", ["pipeline", 1, ["sendMessageStreaming"], send]])).await;
+    web.say(json!(["pull", 2])).await;
+
+    let mut methods = Vec::new();
+    let (mut seqs, mut finals) = (Vec::new(), 0);
+    let mut answered = None;
+    let end = loop {
+        let frame = web.frame().await;
+        match frame[0].as_str().unwrap() {
+            "stream" => {
+                let called = web.call(&frame[1]);
+                web.say(json!(["resolve", called.id, null])).await;
+                assert_eq!(called.target, -1);
+                if called.path == ["onEnd"] {
+                    break called;
+                }
+                seqs.push(called.arguments[0]["seq"].as_u64().unwrap());
+                finals += u32::from(called.arguments[0]["final"] == true);
+                methods.push(called.path[0].clone());
+            }
+            "resolve" => answered = Some(frame),
+            _ => panic!("{frame}"),
+        }
+    };
+    assert_eq!(seqs, (0..=6).collect::<Vec<_>>(), "{methods:?}");
+    assert_eq!(methods[..2], ["onTask", "onStatusUpdate"]);
+    assert_eq!(finals, 1);
+    assert_eq!(end.arguments, [json!("completed"), json!(6)]);
+    let answered = answered.expect("the send was answered");
+    assert_eq!(answered, json!(["resolve", 2, { "task": ["export", -1], "subscription": ["export", -2] }]));
+    assert_eq!(
+        web.frame().await,
+        json!(["release", -1, 1]),
+        "the callback is let go when its stream is over"
+    );
+}
+
+#[tokio::test]
+async fn values_and_errors_have_the_shape_of_a2a() {
+    let world = demo().await;
+    let mut web = Web::connect(&world).await;
+    let card = web.ask(0, "getAgentCard", json!([])).await.unwrap();
+    assert_eq!(card["name"], "Demo");
+    let session = web.authenticate(ALICE).await;
+    let sent = web.ask(session, "sendMessage", json!([message("stream 1")])).await.unwrap();
+    let id = sent["task"]["id"].clone();
+    assert_eq!(sent["task"]["status"]["state"], "TASK_STATE_COMPLETED");
+    let task = web.ask(session, "getTask", json!([id, 0])).await.unwrap();
+    assert_eq!((&task["id"], task.get("history")), (&id, None));
+    let page = web.ask(session, "listTasks", json!([])).await.unwrap();
+    assert_eq!((page["tasks"][0][0]["id"].clone(), page["totalSize"].clone()), (id.clone(), json!(1)));
+
+    let error = web.ask(session, "getTask", json!(["nothing"])).await.unwrap_err();
+    assert_eq!(code(&error), (-32001, "TASK_NOT_FOUND"));
+    let details = &error[4]["details"][0];
+    assert_eq!(details[0]["domain"], "a2a-protocol.org", "{error}");
+    let error = web.ask(session, "sendMessage", json!([{ "messageId": "x", "parts": 5 }])).await.unwrap_err();
+    assert_eq!(code(&error), (-32602, "INVALID_PARAMS"));
+    assert!(
+        error[4]["details"][0][1]["fieldViolations"][0][0]["field"].as_str().unwrap().starts_with("message")
+    );
+    let error = web.ask(session, "constructor", json!([])).await.unwrap_err();
+    assert_eq!(error, json!(["error", "TypeError", "'constructor' is not a function."]));
+    let error = web.ask(session, "getTasks", json!([])).await.unwrap_err();
+    assert_eq!(error, json!(["error", "TypeError", "'getTasks' is not a function."]));
+    let error = web.ask(0, "getTask", json!([id])).await.unwrap_err();
+    assert_eq!(code(&error), (-31401, "UNAUTHENTICATED"));
+}
+
+#[tokio::test]
+async fn a_wrong_key_fails_the_calls_behind_it_with_its_error() {
+    let world = demo().await;
+    let mut web = Web::connect(&world).await;
+    let session = web.authenticate("not a key of this server, though long enough").await;
+    let error = web.ask(session, "listTasks", json!([])).await.unwrap_err();
+    assert_eq!(code(&error), (-31401, "UNAUTHENTICATED"));
+    let shown = json!([{ "scheme": "bearer", "credentials": BOB }]);
+    let session = web.push(0, "authenticate", shown).await;
+    let who = web.ask(session, "whoAmI", json!([])).await.unwrap();
+    assert_eq!((&who["subject"], &who["anonymous"]), (&json!("bob"), &json!(false)));
+    let old = json!([{ "scheme": "Bearer", "credentials": BOB, "version": "0.2" }]);
+    let error = web.ask(0, "authenticate", old).await.unwrap_err();
+    assert_eq!(code(&error), (-32009, "VERSION_NOT_SUPPORTED"));
+}
+
+#[tokio::test]
+async fn every_shape_of_callback_is_called_as_it_is() {
+    let world = demo().await;
+    let mut web = Web::connect(&world).await;
+    let session = web.authenticate(ALICE).await;
+    let sent = web.ask(session, "sendMessage", json!([message("stream 1")])).await.unwrap();
+    let id = sent["task"]["id"].clone();
+
+    // A plain object of functions: what it has is called, and nothing else.
+    let members = json!({ "onStatusUpdate": ["export", -1], "onEnd": ["export", -2] });
+    web.push(session, "subscribeToTask", json!([id, members, 0])).await;
+    for seq in [1, 2] {
+        let called = web.called().await;
+        assert_eq!((called.target, called.path.len(), &called.arguments[0]["seq"]), (-1, 0, &json!(seq)));
+    }
+    let called = web.called().await;
+    assert_eq!((called.target, &called.arguments[0]["final"]), (-1, &json!(true)));
+    let called = web.called().await;
+    assert_eq!((called.target, &called.arguments[0]), (-2, &json!("completed")));
+
+    // A function: it shows with the first call, which comes again in another form.
+    web.push(session, "subscribeToTask", json!([id, ["export", -3], 0])).await;
+    let first = web.called_unanswered().await;
+    assert_eq!((first.target, first.path), (-3, vec!["onStatusUpdate".to_owned()]));
+    let missing = json!(["error", "TypeError", "'onStatusUpdate' is not a function."]);
+    web.say(json!(["reject", first.id, missing])).await;
+    let mut seqs = Vec::new();
+    loop {
+        let called = web.called().await;
+        assert_eq!(called.path.len(), 0);
+        let event = &called.arguments[0];
+        seqs.push(event["seq"].as_u64().unwrap());
+        if event["final"] == true {
+            assert_eq!(event["statusUpdate"]["seq"], event["seq"]);
+            break;
+        }
+    }
+    assert_eq!(seqs, [1, 2, 3, 4]);
+
+    // An object that lacks a method is not called on it again, and loses nothing else.
+    web.push(session, "subscribeToTask", json!([id, ["export", -4]])).await;
+    for (path, says) in [
+        (&["onTask"][..], json!(["error", "TypeError", "'onTask' is not a function."])),
+        (&[], json!(["error", "TypeError", "'' is not a function."])),
+    ] {
+        let called = web.called_unanswered().await;
+        assert_eq!(
+            (called.target, called.path.iter().map(String::as_str).collect::<Vec<_>>()),
+            (-4, path.to_vec())
+        );
+        web.say(json!(["reject", called.id, says])).await;
+    }
+    let last = web.called().await;
+    assert_eq!((last.path[0].as_str(), &last.arguments[0]["final"]), ("onStatusUpdate", &json!(true)));
+    assert_eq!(web.called().await.path, ["onEnd"]);
+}
+
+#[tokio::test]
+async fn a_callback_that_throws_loses_its_stream_and_nothing_else() {
+    let world = demo().await;
+    let mut web = Web::connect(&world).await;
+    let session = web.authenticate(ALICE).await;
+    web.push(session, "sendMessageStreaming", json!([message("stream 3"), ["undefined"], ["export", -1]]))
+        .await;
+    let called = web.called_unanswered().await;
+    web.say(json!(["reject", called.id, ["error", "RangeError", "no more\nat secret"]])).await;
+    assert_eq!(web.frame().await, json!(["release", -1, 1]));
+    assert!(web.ask(session, "whoAmI", json!([])).await.is_ok());
+}
+
+#[tokio::test]
+async fn events_wait_for_a_client_that_acknowledges_none() {
+    let world = World::of(|builder| {
+        let limits = limits(|limits| limits.wire.stream_window_bytes = 2_000);
+        builder.agent(Demo).limits(limits)
+    })
+    .await;
+    let mut web = Web::connect(&world).await;
+    let session = web.authenticate(ALICE).await;
+    let sent = web.ask(session, "sendMessage", json!([message("stream 100")])).await.unwrap();
+    let id = sent["task"]["id"].clone();
+    let members = json!({ "onArtifactUpdate": ["export", -1], "onEnd": ["export", -2] });
+    web.push(session, "subscribeToTask", json!([id, members, 0])).await;
+    let mut unanswered = Vec::new();
+    let idle = Duration::from_millis(200);
+    while let Ok(called) = tokio::time::timeout(idle, web.called_unanswered()).await {
+        unanswered.push(called);
+    }
+    assert!((2..20).contains(&unanswered.len()), "{}", unanswered.len());
+    // The end is not said before all of them are handled.
+    for called in &unanswered {
+        web.say(json!(["resolve", called.id, null])).await;
+    }
+    let mut chunks = unanswered.len();
+    loop {
+        let called = web.called().await;
+        if called.target == -2 {
+            assert_eq!(called.arguments[0], "completed");
+            break;
+        }
+        chunks += 1;
+    }
+    assert_eq!(chunks, 100);
+}
+
+#[tokio::test]
+async fn dropping_a_subscription_ends_its_calls() {
+    let (world, stage) = World::puppet().await;
+    let mut web = Web::connect(&world).await;
+    let session = web.authenticate(ALICE).await;
+    let id = web.push(session, "sendMessageStreaming", json!([message("x"), null, ["export", -1]])).await;
+    web.pull(id).await;
+    let started = web.answer(id).await.unwrap();
+    assert_eq!(started["subscription"], json!(["export", -2]));
+    web.say(json!(["release", id, 1])).await;
+    web.say(json!(["release", -2, 1])).await;
+    let end = loop {
+        let called = web.called().await;
+        if called.path == ["onEnd"] {
+            break called;
+        }
+    };
+    assert_eq!(end.arguments[0], "detached");
+    assert_eq!(web.frame().await, json!(["release", -1, 1]));
+    drop(stage);
+}
+
+#[tokio::test]
+async fn a_client_that_is_gone_leaves_nothing_behind() {
+    let world = demo().await;
+    for _ in 0..5 {
+        let mut web = Web::connect(&world).await;
+        let session = web.authenticate(ALICE).await;
+        let id = web
+            .push(session, "sendMessageStreaming", json!([message("stream 3"), null, ["export", -1]]))
+            .await;
+        web.pull(id).await;
+        web.called_unanswered().await;
+    }
+    world.forgets_everybody().await;
+}
+
+#[tokio::test]
+async fn what_breaks_the_protocol_ends_the_session_with_the_reason() {
+    let world = demo().await;
+    for (frame, says) in [
+        ("not json", "not JSON"),
+        ("[\"nosuch\"]", "bad RPC message"),
+        ("[\"push\",[1,2]]", "unknown special value"),
+        ("[\"pull\",99]", "no such"),
+        ("[\"release\",0,5]", "held 1 times"),
+        ("[\"release\",0,-1]", "held 1 times"),
+    ] {
+        let mut web = Web::connect(&world).await;
+        web.text(frame).await;
+        let (last, code, reason) = web.end().await;
+        assert_eq!((&last[0], code), (&json!("abort"), 3000), "{frame}: {last}");
+        assert!(last[1][2].as_str().unwrap().contains(says), "{frame}: {last}");
+        assert_eq!(reason, last[1][2].as_str().unwrap(), "{frame}");
+    }
+    until("they are counted", || world.server.net_counters().closes().get("protocol") == Some(&6)).await;
+}
+
+#[tokio::test]
+async fn a_stopping_server_says_so() {
+    let world = demo().await;
+    let mut web = Web::connect(&world).await;
+    let session = web.authenticate(ALICE).await;
+    web.ask(session, "whoAmI", json!([])).await.unwrap();
+    let World { server, .. } = world;
+    let stopped = tokio::spawn(server.stop());
+    let (last, code, _) = web.end().await;
+    assert_eq!((&last[0], code), (&json!("abort"), 1001), "{last}");
+    assert_eq!(last[1][4]["reason"], "DISCONNECTED", "{last}");
+    stopped.await.unwrap();
+}
