@@ -1,9 +1,11 @@
 //! What expressions mean that are no data: capabilities, calls, streams.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::rc::Rc;
 
 use super::Session;
+use super::remap::{Plan, Steps};
 use super::tables::{Arguments, Held, Import, ImportKind, Stage};
 use crate::error::{Error, Violation};
 use crate::handle::{PipeId, Promise, Readable, Remote};
@@ -23,7 +25,7 @@ pub(super) struct Mapper<'s, T> {
     /// The element, then what the instructions before this one gave.
     pub(super) variables: &'s [Value<T>],
     /// What nested remaps may still cost.
-    pub(super) steps: &'s super::remap::Steps,
+    pub(super) steps: &'s Steps,
 }
 
 /// What an id of the peer stands for.
@@ -100,7 +102,12 @@ impl<'s, T> Reader<'_, T, Scope<'s, T>> {
     fn place(&mut self, result: Result<Value<T>, Error>) -> Value<T> {
         match result {
             Ok(value) => {
-                self.promises += usize::from(matches!(value, Value::Promise(_)));
+                // A part of a result may hold promises of the host.
+                let may_wait = matches!(
+                    value,
+                    Value::Promise(_) | Value::Array(_) | Value::Object(_) | Value::Encoded(_)
+                );
+                self.promises += usize::from(may_wait);
                 value
             }
             Err(error) => self.refuse(error),
@@ -151,8 +158,13 @@ impl<'s, T> Reader<'_, T, Scope<'s, T>> {
         let Base::Value(base) = base else {
             return Ok(self.refuse(Error::type_error("a stream cannot be mapped")));
         };
-        let steps = self.importer.mapper.as_ref().map(|mapper| mapper.steps.clone());
-        let result = self.importer.session.remap(&base, path, captures, instructions, steps);
+        let session = &mut *self.importer.session;
+        let steps = match &self.importer.mapper {
+            Some(mapper) => Rc::clone(mapper.steps),
+            None => Rc::new(Cell::new(session.limits.remap_steps)),
+        };
+        let plan = Plan { captures, instructions: instructions.into(), steps };
+        let result = session.remap(&base, path, plan);
         Ok(self.place(result))
     }
 

@@ -38,6 +38,9 @@ impl<T> Exporter<T> for Session<T> {
                 if !std::rc::Rc::ptr_eq(&source.0.drops, &self.drops) {
                     return Err(Refused::Foreign);
                 }
+                if !self.imports.contains_key(&source.0.id) {
+                    return Err(Refused::Unsendable("the stream's writer is gone"));
+                }
                 if source.0.sent.replace(true) {
                     return Err(Refused::Unsendable("a stream can be sent once"));
                 }

@@ -17,10 +17,10 @@ pub(super) type Steps = Rc<Cell<usize>>;
 
 /// A remap that waits for what it is to work on.
 pub(super) struct Plan<T> {
-    captures: Vec<Value<T>>,
+    pub(super) captures: Vec<Value<T>>,
     /// The text of the list of instructions. It is read anew for every element.
-    instructions: Rc<str>,
-    steps: Steps,
+    pub(super) instructions: Box<str>,
+    pub(super) steps: Steps,
 }
 
 impl<T> Session<T> {
@@ -29,12 +29,8 @@ impl<T> Session<T> {
         &mut self,
         base: &Value<T>,
         path: Vec<Key>,
-        captures: Vec<Value<T>>,
-        instructions: &str,
-        steps: Option<Steps>,
+        plan: Plan<T>,
     ) -> Result<Value<T>, Error> {
-        let steps = steps.unwrap_or_else(|| Rc::new(Cell::new(self.limits.remap_steps)));
-        let plan = Plan { captures, instructions: instructions.into(), steps };
         match self.dispatch(base, path, None, None)? {
             Value::Promise(promise) if promise.is_pending() => {
                 let out = self.place_for(None)?;
