@@ -41,7 +41,7 @@ pub struct StoreLimits {
     pub checkpoint_events: u64,
 }
 
-/// Bounds of one Cap'n Proto connection; the same at both ends.
+/// Bounds of one connection; the same at both ends of Cap'n Proto.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -66,6 +66,12 @@ pub struct WireLimits {
     /// Calls that the peer may abandon before they are answered, over the connection's life. Each
     /// costs about 245 bytes until the connection ends (a defect of capnp-rpc 0.27.3).
     pub abandoned_calls: usize,
+    /// How deep the values of a Cap'n Web message may nest. A deeper one ends the connection.
+    pub depth: usize,
+    /// Calls that one Cap'n Web message may ask for. More end the connection.
+    pub message_calls: usize,
+    /// Instructions × elements of one `map` of Cap'n Web. One that needs more is rejected.
+    pub map_steps: usize,
     /// Bytes waiting to be written, as a multiple of `message_bytes`, before the connection ends.
     pub queued_messages: usize,
     /// Bytes waiting to be written above which nothing more is read from the peer, and no stream sends.
@@ -235,6 +241,9 @@ impl Default for WireLimits {
             questions: 1_024,
             calls: 8_192,
             abandoned_calls: 50_000,
+            depth: 256,
+            message_calls: 10_000,
+            map_steps: 10_000,
             queued_messages: 2,
             send_budget_bytes: 256 << 10,
             stream_window_bytes: 64 << 10,

@@ -39,6 +39,8 @@ use crate::transport::{ConnectionHandle, Line, Speaker};
 
 /// The URI of this project's Cap'n Proto binding in agent cards.
 pub const CAPNP_BINDING: &str = "https://a2a-webcap.dev/bindings/capnp/v1";
+/// The URI of this project's Cap'n Web binding in agent cards.
+pub const CAPNWEB_BINDING: &str = "https://a2a-webcap.dev/bindings/capnweb/v1";
 
 /// A running server. Dropping it stops it at once; [`stop`](Self::stop) lets what runs come to its end.
 ///
@@ -389,11 +391,15 @@ const ROOM_POLL: Duration = Duration::from_millis(200);
 /// Adds to an agent's card what only the server knows. Every interface is of the card's own origin, as
 /// some clients refuse a card with any other.
 fn complete(mut card: AgentCard, tenant: &str, url: &str) -> AgentCard {
-    card.supported_interfaces.insert(0, interface(format!("{url}/capnp"), CAPNP_BINDING, tenant));
+    let ours = [("capnp", CAPNP_BINDING), ("capnweb", CAPNWEB_BINDING)];
+    let ours = ours.map(|(path, binding)| interface(format!("{url}/{path}"), binding, tenant));
+    card.supported_interfaces.splice(0..0, ours);
     card.capabilities.streaming = Some(true);
     card.capabilities.push_notifications = Some(false);
     let bearer = HttpAuthSecurityScheme {
-        description: Some("An API key. Over Cap'n Proto it is given to `authenticate`.".to_owned()),
+        description: Some(
+            "An API key. Over Cap'n Proto and Cap'n Web it is given to `authenticate`.".to_owned(),
+        ),
         scheme: "bearer".to_owned(),
         bearer_format: None,
     };

@@ -3,158 +3,16 @@
 use std::time::Duration;
 
 use a2a_webcap::agents::Demo;
-use futures::{SinkExt as _, StreamExt as _};
-use serde_json::{Value, json};
-use tokio::net::TcpStream;
-use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+use a2a_webcap::model::Message;
+use serde_json::json;
 
-use crate::world::{ALICE, BOB, World, limits, soon, until};
-
-/// One end of a connection, that says what it is told to.
-struct Web {
-    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
-    /// Our calls so far: both sides count.
-    pushed: u64,
-    /// The server's calls so far.
-    heard: u64,
-}
-
-/// A call that the server has made.
-#[derive(Debug, PartialEq)]
-struct Called {
-    id: u64,
-    target: i64,
-    path: Vec<String>,
-    arguments: Vec<Value>,
-}
-
-impl Web {
-    async fn connect(world: &World) -> Self {
-        let url = format!("ws://{}/capnweb", world.server.local_addr());
-        let (socket, _) = tokio_tungstenite::connect_async(url).await.unwrap();
-        Self { socket, pushed: 0, heard: 0 }
-    }
-
-    async fn say(&mut self, frame: Value) {
-        self.text(&frame.to_string()).await;
-    }
-
-    async fn text(&mut self, frame: &str) {
-        let _ = self.socket.send(Message::Text(frame.into())).await;
-    }
-
-    /// Calls a method of what is named by a number: of our call, or below zero of an object of the server.
-    async fn push(&mut self, target: i64, method: &str, arguments: Value) -> i64 {
-        self.pushed += 1;
-        self.say(json!(["push", ["pipeline", target, [method], arguments]])).await;
-        i64::try_from(self.pushed).unwrap()
-    }
-
-    async fn pull(&mut self, id: i64) {
-        self.say(json!(["pull", id])).await;
-    }
-
-    /// A call and its answer.
-    async fn ask(&mut self, target: i64, method: &str, arguments: Value) -> Result<Value, Value> {
-        let id = self.push(target, method, arguments).await;
-        self.pull(id).await;
-        self.answer(id).await
-    }
-
-    /// The session of a key.
-    async fn authenticate(&mut self, key: &str) -> i64 {
-        self.push(0, "authenticate", json!([key])).await
-    }
-
-    async fn frame(&mut self) -> Value {
-        loop {
-            match soon("a frame", self.socket.next()).await {
-                Some(Ok(Message::Text(text))) => return serde_json::from_str(text.as_str()).unwrap(),
-                Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
-                other => panic!("no text frame: {other:?}"),
-            }
-        }
-    }
-
-    /// The next call of the server, acknowledged as soon as it is heard. Releases are passed over.
-    async fn called(&mut self) -> Called {
-        let called = self.called_unanswered().await;
-        self.say(json!(["resolve", called.id, ["undefined"]])).await;
-        called
-    }
-
-    async fn called_unanswered(&mut self) -> Called {
-        loop {
-            let frame = self.frame().await;
-            match (frame[0].as_str(), &frame[1]) {
-                (Some("stream"), call) => return self.call(call),
-                (Some("release" | "resolve"), _) => {}
-                _ => panic!("no call: {frame}"),
-            }
-        }
-    }
-
-    fn call(&mut self, call: &Value) -> Called {
-        self.heard += 1;
-        assert_eq!(call[0], "pipeline", "{call}");
-        Called {
-            id: self.heard,
-            target: call[1].as_i64().unwrap(),
-            path: call[2].as_array().unwrap().iter().map(|key| key.as_str().unwrap().to_owned()).collect(),
-            arguments: call[3].as_array().unwrap().clone(),
-        }
-    }
-
-    /// The answer to one of our calls. Events that come before are acknowledged.
-    async fn answer(&mut self, id: i64) -> Result<Value, Value> {
-        loop {
-            let frame = self.frame().await;
-            match frame[0].as_str() {
-                Some("resolve") if frame[1] == id => return Ok(frame[2].clone()),
-                Some("reject") if frame[1] == id => return Err(frame[2].clone()),
-                Some("stream") => {
-                    let called = self.call(&frame[1]);
-                    self.say(json!(["resolve", called.id, ["undefined"]])).await;
-                }
-                Some("release") => {}
-                _ => panic!("no answer to {id}: {frame}"),
-            }
-        }
-    }
-
-    /// The last frame and the close frame.
-    async fn end(&mut self) -> (Value, u16, String) {
-        let mut last = Value::Null;
-        loop {
-            match soon("the end", self.socket.next()).await {
-                Some(Ok(Message::Text(text))) => last = serde_json::from_str(text.as_str()).unwrap(),
-                Some(Ok(Message::Close(Some(close)))) => {
-                    return (last, close.code.into(), close.reason.as_str().to_owned());
-                }
-                Some(Ok(_)) => {}
-                other => panic!("no close frame: {other:?}"),
-            }
-        }
-    }
-}
-
-fn message(text: &str) -> Value {
-    json!({ "messageId": text, "role": "ROLE_USER", "parts": [[{ "text": text }]] })
-}
-
-fn code(error: &Value) -> (i64, &str) {
-    assert_eq!((&error[0], &error[1]), (&json!("error"), &json!("Error")), "{error}");
-    (error[4]["code"].as_i64().unwrap(), error[4]["reason"].as_str().unwrap())
-}
-
-async fn demo() -> World {
-    World::of(|builder| builder.agent(Demo)).await
-}
+use crate::doubles::Puppet;
+use crate::web::{Called, Web, code, message};
+use crate::world::{ALICE, BOB, World, limits, until};
 
 #[tokio::test]
 async fn three_frames_that_leave_before_any_answer_stream_a_task() {
-    let world = demo().await;
+    let world = World::demo().await;
     let mut web = Web::connect(&world).await;
     web.say(json!(["push", ["pipeline", 0, ["authenticate"], [ALICE]]])).await;
     let send = json!([message("stream 3"), { "metadata": { "a": [[1]] } }, ["export", -1]]);
@@ -197,7 +55,7 @@ async fn three_frames_that_leave_before_any_answer_stream_a_task() {
 
 #[tokio::test]
 async fn values_and_errors_have_the_shape_of_a2a() {
-    let world = demo().await;
+    let world = World::demo().await;
     let mut web = Web::connect(&world).await;
     let card = web.ask(0, "getAgentCard", json!([])).await.unwrap();
     assert_eq!(card["name"], "Demo");
@@ -229,7 +87,7 @@ async fn values_and_errors_have_the_shape_of_a2a() {
 
 #[tokio::test]
 async fn a_wrong_key_fails_the_calls_behind_it_with_its_error() {
-    let world = demo().await;
+    let world = World::demo().await;
     let mut web = Web::connect(&world).await;
     let session = web.authenticate("not a key of this server, though long enough").await;
     let error = web.ask(session, "listTasks", json!([])).await.unwrap_err();
@@ -245,7 +103,7 @@ async fn a_wrong_key_fails_the_calls_behind_it_with_its_error() {
 
 #[tokio::test]
 async fn every_shape_of_callback_is_called_as_it_is() {
-    let world = demo().await;
+    let world = World::demo().await;
     let mut web = Web::connect(&world).await;
     let session = web.authenticate(ALICE).await;
     let sent = web.ask(session, "sendMessage", json!([message("stream 1")])).await.unwrap();
@@ -302,7 +160,7 @@ async fn every_shape_of_callback_is_called_as_it_is() {
 
 #[tokio::test]
 async fn a_callback_that_throws_loses_its_stream_and_nothing_else() {
-    let world = demo().await;
+    let world = World::demo().await;
     let mut web = Web::connect(&world).await;
     let session = web.authenticate(ALICE).await;
     web.push(session, "sendMessageStreaming", json!([message("stream 3"), ["undefined"], ["export", -1]]))
@@ -372,7 +230,7 @@ async fn dropping_a_subscription_ends_its_calls() {
 
 #[tokio::test]
 async fn a_client_that_is_gone_leaves_nothing_behind() {
-    let world = demo().await;
+    let world = World::demo().await;
     for _ in 0..5 {
         let mut web = Web::connect(&world).await;
         let session = web.authenticate(ALICE).await;
@@ -387,7 +245,7 @@ async fn a_client_that_is_gone_leaves_nothing_behind() {
 
 #[tokio::test]
 async fn what_breaks_the_protocol_ends_the_session_with_the_reason() {
-    let world = demo().await;
+    let world = World::demo().await;
     for (frame, says) in [
         ("not json", "not JSON"),
         ("[\"nosuch\"]", "bad RPC message"),
@@ -408,7 +266,7 @@ async fn what_breaks_the_protocol_ends_the_session_with_the_reason() {
 
 #[tokio::test]
 async fn a_stopping_server_says_so() {
-    let world = demo().await;
+    let world = World::demo().await;
     let mut web = Web::connect(&world).await;
     let session = web.authenticate(ALICE).await;
     web.ask(session, "whoAmI", json!([])).await.unwrap();
@@ -418,4 +276,124 @@ async fn a_stopping_server_says_so() {
     assert_eq!((&last[0], code), (&json!("abort"), 1001), "{last}");
     assert_eq!(last[1][4]["reason"], "DISCONNECTED", "{last}");
     stopped.await.unwrap();
+}
+
+/// A stream whose callback is our object -1: its answer, and what was called up to `onEnd`.
+async fn until_end(web: &mut Web) -> Vec<Called> {
+    let mut calls = vec![web.called().await];
+    while calls.last().is_some_and(|called| called.path != ["onEnd"]) {
+        calls.push(web.called().await);
+    }
+    calls
+}
+
+#[tokio::test]
+async fn an_answer_that_is_a_message_is_given_to_the_callback_and_leaves_no_task() {
+    let (world, mut stage) =
+        World::puppet_of(Puppet { may_reply: true, ..Puppet::default() }, |builder| builder).await;
+    let mut web = Web::connect(&world).await;
+    let session = web.authenticate(ALICE).await;
+    let id = web.push(session, "sendMessageStreaming", json!([message("x"), null, ["export", -1]])).await;
+    web.pull(id).await;
+    let started = web.answer(id).await.unwrap();
+    assert_eq!(started["task"], json!(["export", -1]), "answered before it is known");
+    let cue = stage.turn().await;
+    cue.updates.reply(Message::agent("hello")).await.unwrap();
+    let calls = until_end(&mut web).await;
+    assert_eq!(calls[0].path, ["onMessage"]);
+    assert_eq!(calls[0].arguments[0]["parts"][0][0]["text"], "hello");
+    assert_eq!(calls[1].arguments, [json!("completed"), json!(0)]);
+    let error = web.ask(-1, "get", json!([])).await.unwrap_err();
+    assert_eq!(code(&error), (-31404, "NO_TASK"));
+    cue.end();
+}
+
+#[tokio::test]
+async fn a_task_is_shared_claimed_and_taken_back() {
+    let (world, mut stage) = World::puppet().await;
+    let mut web = Web::connect(&world).await;
+    let session = web.authenticate(ALICE).await;
+    let id = web.push(session, "sendMessageStreaming", json!([message("x"), null, ["export", -1]])).await;
+    let cue = stage.turn().await;
+    cue.works().await;
+    // Of the answer's task, before anybody has asked for the answer.
+    web.pushed += 1;
+    web.say(json!(["push", ["pipeline", id, ["task", "share"], ["observe", { "label": "for bob" }]]])).await;
+    let shared = i64::try_from(web.pushed).unwrap();
+    web.pull(shared).await;
+    let shared = web.answer(shared).await.unwrap();
+    let grant = shared["grant"][1].as_i64().unwrap();
+    let info = web.ask(grant, "info", json!([])).await.unwrap();
+    assert_eq!(
+        (&info["label"], &info["live"], &info["permissions"]),
+        (&json!("for bob"), &json!(true), &json!([["read"]]))
+    );
+
+    let mut other = Web::connect(&world).await;
+    let claimed = other.push(0, "claim", json!([shared["secret"]])).await;
+    let error = other.ask(claimed, "cancel", json!([])).await.unwrap_err();
+    assert_eq!(code(&error), (-31403, "FORBIDDEN"));
+    let subscribed = other.push(claimed, "subscribe", json!([["export", -1], 0])).await;
+    other.pull(subscribed).await;
+    other.answer(subscribed).await.unwrap();
+
+    web.ask(grant, "revoke", json!([])).await.unwrap();
+    let last = until_end(&mut other).await.pop().unwrap();
+    assert_eq!(last.arguments[0], "revoked");
+    assert_eq!(code(&last.arguments[2]), (-31410, "REVOKED"));
+    let error = other.ask(claimed, "get", json!([])).await.unwrap_err();
+    assert_eq!(code(&error), (-31410, "REVOKED"));
+    assert_eq!(web.ask(grant, "info", json!([])).await.unwrap()["live"], false);
+    cue.end();
+}
+
+#[tokio::test]
+async fn a_task_that_was_to_be_cancelled_with_its_handle_is_when_the_line_ends() {
+    let (world, mut stage) = World::puppet().await;
+    let mut web = Web::connect(&world).await;
+    let session = web.authenticate(ALICE).await;
+    let config = json!({ "cancelOnDrop": true });
+    let id = web.push(session, "sendMessageStreaming", json!([message("x"), config, ["export", -1]])).await;
+    web.pull(id).await;
+    web.answer(id).await.unwrap();
+    let cue = stage.turn().await;
+    cue.works().await;
+    drop(web);
+    until("the turn is told", || cue.turn.cancellation.is_cancelled()).await;
+    let mut web = Web::connect(&world).await;
+    let session = web.authenticate(ALICE).await;
+    let task = web.ask(session, "getTask", json!([cue.turn.task_id])).await.unwrap();
+    assert_eq!(task["status"]["state"], "TASK_STATE_CANCELED");
+    let tied = json!([message("y"), config]);
+    let error = web.ask(session, "sendMessage", tied).await.unwrap_err();
+    assert_eq!(code(&error), (-32602, "INVALID_PARAMS"));
+}
+
+#[tokio::test]
+async fn a_narrower_session_can_do_less_and_ends_with_its_grant() {
+    let world = World::demo().await;
+    let mut web = Web::connect(&world).await;
+    let session = web.authenticate(ALICE).await;
+    let made =
+        web.ask(session, "attenuate", json!([{ "readOnly": true, "context": "fresh" }])).await.unwrap();
+    let (narrow, grant) = (made["session"][1].as_i64().unwrap(), made["grant"][1].as_i64().unwrap());
+    let who = web.ask(narrow, "whoAmI", json!([])).await.unwrap();
+    assert!(who["contextId"].is_string(), "{who}");
+    let error = web.ask(narrow, "sendMessage", json!([message("x")])).await.unwrap_err();
+    assert_eq!(code(&error), (-31403, "FORBIDDEN"));
+    // Dropping the last stub of the grant takes back too.
+    web.say(json!(["release", grant, 1])).await;
+    let error = web.ask(narrow, "whoAmI", json!([])).await.unwrap_err();
+    assert_eq!(code(&error), (-31410, "REVOKED"));
+    web.ask(session, "close", json!([])).await.unwrap();
+    let error = web.ask(session, "listTasks", json!([])).await.unwrap_err();
+    assert_eq!(code(&error), (-31410, "REVOKED"));
+}
+
+#[tokio::test]
+async fn an_anonymous_caller_needs_no_session_where_that_is_allowed() {
+    let world = World::of(|builder| builder.agent(Demo).anonymous()).await;
+    let mut web = Web::connect(&world).await;
+    let sent = web.ask(0, "sendMessage", json!([message("stream 1")])).await.unwrap();
+    assert_eq!(sent["task"]["status"]["state"], "TASK_STATE_COMPLETED");
 }

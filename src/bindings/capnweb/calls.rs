@@ -28,7 +28,11 @@ impl Calls {
 
     /// Does what the session asks for, until it asks for nothing more. Frames are given to `send`. An error is the
     /// session's end.
-    pub(super) fn work(&mut self, cx: &mut Context<'_>, send: &mut dyn FnMut(String)) -> Result<(), Closed> {
+    pub(super) fn work(
+        &mut self,
+        cx: &mut Context<'_>,
+        send: &mut dyn FnMut(String),
+    ) -> Result<(), Box<Closed>> {
         loop {
             while let Some(action) = self.connection.poll() {
                 self.act(action, cx, send)?;
@@ -53,7 +57,7 @@ impl Calls {
         action: Action<Object>,
         cx: &mut Context<'_>,
         send: &mut dyn FnMut(String),
-    ) -> Result<(), Closed> {
+    ) -> Result<(), Box<Closed>> {
         match action {
             Action::Send(frame) => send(frame),
             Action::Call(call) => self.start(call, cx),
@@ -69,7 +73,7 @@ impl Calls {
                 self.connection.session(|session| session.answer(write.id, Err(refusal)));
             }
             Action::Dropped(object) => drop(object),
-            Action::Closed(closed) => return Err(closed),
+            Action::Closed(closed) => return Err(Box::new(closed)),
         }
         Ok(())
     }

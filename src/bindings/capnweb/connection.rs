@@ -176,6 +176,9 @@ fn refused(refused: Refused) -> Fault {
 fn session_limits(wire: &WireLimits) -> Limits {
     let mut limits = Limits::default();
     limits.message_bytes = wire.message_bytes;
+    limits.depth = wire.depth;
+    limits.calls = wire.message_calls;
+    limits.remap_steps = wire.map_steps;
     limits.exports = wire.exports;
     limits.imports = wire.imports;
     limits.unanswered_calls = wire.questions;

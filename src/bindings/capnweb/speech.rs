@@ -102,8 +102,9 @@ impl Speaker for Speech {
 }
 
 /// How the connection ends with its session.
-fn reason(closed: Closed) -> CloseReason {
-    match closed.cause {
+fn reason(closed: Box<Closed>) -> CloseReason {
+    let Closed { cause, reason } = *closed;
+    match cause {
         Cause::Peer(error) => {
             let mut text = error.message;
             text.truncate(text.floor_char_boundary(LONGEST_TEXT));
@@ -114,10 +115,10 @@ fn reason(closed: Closed) -> CloseReason {
                 Violation::Limit(..) => FaultKind::Quota,
                 _ => FaultKind::InvalidRequest,
             };
-            CloseReason::Refused { code: code::SESSION_OVER, fault: Fault::new(kind, closed.reason) }
+            CloseReason::Refused { code: code::SESSION_OVER, fault: Fault::new(kind, reason) }
         }
         Cause::Host(_) | Cause::Lost => {
-            CloseReason::Closed { code: code::SESSION_OVER, reason: closed.reason.into() }
+            CloseReason::Closed { code: code::SESSION_OVER, reason: reason.into() }
         }
     }
 }
