@@ -40,7 +40,7 @@ impl Speech {
                 line.queue(frame);
             }
         });
-        worked.map_err(reason)
+        worked.map_err(|closed| reason(*closed))
     }
 
     /// Handles what there is, and one more frame. Whether there was one.
@@ -102,8 +102,8 @@ impl Speaker for Speech {
 }
 
 /// How the connection ends with its session.
-fn reason(closed: Box<Closed>) -> CloseReason {
-    let Closed { cause, reason } = *closed;
+fn reason(closed: Closed) -> CloseReason {
+    let Closed { cause, reason } = closed;
     match cause {
         Cause::Peer(error) => {
             let mut text = error.message;
