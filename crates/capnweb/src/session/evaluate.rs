@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use super::Session;
-use super::remap::{Plan, Steps};
+use super::remap::Plan;
 use super::tables::{Arguments, Held, Import, ImportKind, Stage};
 use crate::error::{Error, Violation};
 use crate::handle::{PipeId, Promise, Readable, Remote};
@@ -21,11 +21,9 @@ pub(super) struct Scope<'s, T> {
 
 /// What ids mean in the instructions of a remap.
 pub(super) struct Mapper<'s, T> {
-    pub(super) captures: &'s [Value<T>],
+    pub(super) plan: &'s Plan<T>,
     /// The element, then what the instructions before this one gave.
     pub(super) variables: &'s [Value<T>],
-    /// What nested remaps may still cost.
-    pub(super) steps: &'s Steps,
 }
 
 /// What an id of the peer stands for.
@@ -65,7 +63,7 @@ impl<'s, T> Reader<'_, T, Scope<'s, T>> {
         };
         let found = match usize::try_from(id) {
             Ok(index) => mapper.variables.get(index),
-            Err(_) => usize::try_from(-(id + 1)).ok().and_then(|index| mapper.captures.get(index)),
+            Err(_) => usize::try_from(-(id + 1)).ok().and_then(|index| mapper.plan.captures.get(index)),
         };
         found.map(|value| Base::Value(Cow::Borrowed(value))).ok_or(Violation::NoSuchId(id))
     }
@@ -159,11 +157,11 @@ impl<'s, T> Reader<'_, T, Scope<'s, T>> {
             return Ok(self.refuse(Error::type_error("a stream cannot be mapped")));
         };
         let session = &mut *self.importer.session;
-        let steps = match &self.importer.mapper {
-            Some(mapper) => Rc::clone(mapper.steps),
-            None => Rc::new(Cell::new(session.limits.remap_steps)),
+        let (steps, nesting) = match &self.importer.mapper {
+            Some(mapper) => (Rc::clone(&mapper.plan.steps), mapper.plan.nesting + 1),
+            None => (Rc::new(Cell::new(session.limits.remap_steps)), 0),
         };
-        let plan = Plan { captures, instructions: instructions.into(), steps };
+        let plan = Plan { captures, instructions: instructions.into(), steps, nesting };
         let result = session.remap(&base, path, plan);
         Ok(self.place(result))
     }

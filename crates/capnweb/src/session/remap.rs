@@ -21,7 +21,12 @@ pub(super) struct Plan<T> {
     /// The text of the list of instructions. It is read anew for every element.
     pub(super) instructions: Box<str>,
     pub(super) steps: Steps,
+    /// How many remaps it stands in.
+    pub(super) nesting: usize,
 }
+
+/// How deep remaps may nest: each level takes its part of the stack.
+const DEEPEST: usize = 32;
 
 impl<T> Session<T> {
     /// Carries out a remap, or has it wait.
@@ -31,6 +36,9 @@ impl<T> Session<T> {
         path: Vec<Key>,
         plan: Plan<T>,
     ) -> Result<Value<T>, Error> {
+        if plan.nesting >= DEEPEST {
+            return Err(Error::range_error("remaps nest too deep"));
+        }
         match self.dispatch(base, path, None, None)? {
             Value::Promise(promise) if promise.is_pending() => {
                 let out = self.place_for(None)?;
@@ -83,7 +91,7 @@ impl<T> Session<T> {
         }
         loop {
             plan.steps.set(plan.steps.get().checked_sub(1).ok_or_else(too_much)?);
-            let mapper = Mapper { captures: &plan.captures, variables: &variables, steps: &plan.steps };
+            let mapper = Mapper { plan, variables: &variables };
             let scope = Scope { session: self, mapper: Some(mapper) };
             let mut reader = Reader::new(scan, scope);
             let value = reader.value(0).map_err(|violation| violation.error())?;
