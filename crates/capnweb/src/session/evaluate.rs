@@ -1,11 +1,10 @@
 //! What expressions mean that are no data: capabilities, calls, streams.
 
 use std::borrow::Cow;
-use std::cell::Cell;
 use std::rc::Rc;
 
 use super::Session;
-use super::remap::Plan;
+use super::remap::{Plan, Steps};
 use super::tables::{Arguments, Held, Import, ImportKind, Stage};
 use crate::error::{Error, Violation};
 use crate::handle::{PipeId, Promise, Readable, Remote};
@@ -21,9 +20,11 @@ pub(super) struct Scope<'s, T> {
 
 /// What ids mean in the instructions of a remap.
 pub(super) struct Mapper<'s, T> {
-    pub(super) plan: &'s Plan<T>,
+    pub(super) captures: &'s [Value<T>],
     /// The element, then what the instructions before this one gave.
     pub(super) variables: &'s [Value<T>],
+    /// What nested remaps may still cost.
+    pub(super) steps: &'s Steps,
 }
 
 /// What an id of the peer stands for.
@@ -63,7 +64,7 @@ impl<'s, T> Reader<'_, T, Scope<'s, T>> {
         };
         let found = match usize::try_from(id) {
             Ok(index) => mapper.variables.get(index),
-            Err(_) => usize::try_from(-(id + 1)).ok().and_then(|index| mapper.plan.captures.get(index)),
+            Err(_) => usize::try_from(-(id + 1)).ok().and_then(|index| mapper.captures.get(index)),
         };
         found.map(|value| Base::Value(Cow::Borrowed(value))).ok_or(Violation::NoSuchId(id))
     }
@@ -108,7 +109,10 @@ impl<'s, T> Reader<'_, T, Scope<'s, T>> {
                 self.promises += usize::from(may_wait);
                 value
             }
-            Err(error) => self.refuse(error),
+            Err(error) => {
+                self.promises += 1;
+                Value::Promise(self.importer.session.broken(error))
+            }
         }
     }
 
@@ -157,12 +161,13 @@ impl<'s, T> Reader<'_, T, Scope<'s, T>> {
             return Ok(self.refuse(Error::type_error("a stream cannot be mapped")));
         };
         let session = &mut *self.importer.session;
-        let (steps, nesting) = match &self.importer.mapper {
-            Some(mapper) => (Rc::clone(&mapper.plan.steps), mapper.plan.nesting + 1),
-            None => (Rc::new(Cell::new(session.limits.remap_steps)), 0),
+        let steps = match &self.importer.mapper {
+            Some(mapper) => mapper.steps.nested(),
+            None => Ok(Steps::new(session.limits.remap_steps)),
         };
-        let plan = Plan { captures, instructions: instructions.into(), steps, nesting };
-        let result = session.remap(&base, path, plan);
+        let instructions = instructions.into();
+        let result =
+            steps.and_then(|steps| session.remap(&base, path, Plan { captures, instructions, steps }));
         Ok(self.place(result))
     }
 

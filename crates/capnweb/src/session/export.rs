@@ -93,7 +93,7 @@ impl<T> Session<T> {
             None => self.rejection(id, &Error::type_error("a stream cannot be pulled")),
             Some(Value::Promise(promise)) => match &*promise.0.state.borrow() {
                 State::Fulfilled(value, _) => self.resolution(id, value),
-                State::Rejected(error) => self.rejection(id, error),
+                State::Rejected(error, _) => self.rejection(id, error),
                 State::Pending(_) => self.rejection(id, &Error::plain("it was asked for too early")),
             },
             Some(value) => self.resolution(id, &value),

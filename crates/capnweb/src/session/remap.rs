@@ -12,8 +12,15 @@ use crate::read::Reader;
 use crate::scan::Scanner;
 use crate::value::{Key, Value};
 
-/// How many instructions a remap may still carry out, shared with those that are nested in it.
-pub(super) type Steps = Rc<Cell<usize>>;
+/// How deep remaps may be nested in each other. Each one takes stack that no bound on values counts.
+const NESTING: usize = 16;
+
+/// How many instructions a remap may still carry out, shared with those that are nested in it, and in how many others
+/// it is nested itself.
+pub(super) struct Steps {
+    left: Rc<Cell<usize>>,
+    nesting: usize,
+}
 
 /// A remap that waits for what it is to work on.
 pub(super) struct Plan<T> {
@@ -21,12 +28,22 @@ pub(super) struct Plan<T> {
     /// The text of the list of instructions. It is read anew for every element.
     pub(super) instructions: Box<str>,
     pub(super) steps: Steps,
-    /// How many remaps it stands in.
-    pub(super) nesting: usize,
 }
 
-/// How deep remaps may nest: each level takes its part of the stack.
-const DEEPEST: usize = 32;
+impl Steps {
+    /// Steps for a remap that is nested in no other.
+    pub(super) fn new(most: usize) -> Self {
+        Self { left: Rc::new(Cell::new(most)), nesting: 0 }
+    }
+
+    /// What is left of them for a remap that is nested in this one.
+    pub(super) fn nested(&self) -> Result<Self, Error> {
+        match self.nesting {
+            NESTING => Err(Error::range_error("remaps are nested too deep")),
+            nesting => Ok(Self { left: Rc::clone(&self.left), nesting: nesting + 1 }),
+        }
+    }
+}
 
 impl<T> Session<T> {
     /// Carries out a remap, or has it wait.
@@ -36,9 +53,6 @@ impl<T> Session<T> {
         path: Vec<Key>,
         plan: Plan<T>,
     ) -> Result<Value<T>, Error> {
-        if plan.nesting >= DEEPEST {
-            return Err(Error::range_error("remaps nest too deep"));
-        }
         match self.dispatch(base, path, None, None)? {
             Value::Promise(promise) if promise.is_pending() => {
                 let out = self.place_for(None)?;
@@ -55,7 +69,7 @@ impl<T> Session<T> {
     pub(super) fn apply(&mut self, plan: Plan<T>, promise: &Promise<T>) -> Result<Value<T>, Error> {
         let value = match &*promise.0.state.borrow() {
             State::Fulfilled(value, _) => self.copy(value)?,
-            State::Rejected(error) => return Err(Error::clone(error)),
+            State::Rejected(error, _) => return Err(self.copy_error(error)),
             State::Pending(_) => return Err(Error::plain("nothing is there to be mapped")),
         };
         self.apply_to(&plan, value)
@@ -90,8 +104,9 @@ impl<T> Session<T> {
             return Err(Error::plain("Invalid empty mapper function."));
         }
         loop {
-            plan.steps.set(plan.steps.get().checked_sub(1).ok_or_else(too_much)?);
-            let mapper = Mapper { plan, variables: &variables };
+            let left = &plan.steps.left;
+            left.set(left.get().checked_sub(1).ok_or_else(too_much)?);
+            let mapper = Mapper { captures: &plan.captures, variables: &variables, steps: &plan.steps };
             let scope = Scope { session: self, mapper: Some(mapper) };
             let mut reader = Reader::new(scan, scope);
             let value = reader.value(0).map_err(|violation| violation.error())?;
