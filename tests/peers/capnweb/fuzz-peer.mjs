@@ -2,7 +2,8 @@
 //
 // Each line of standard input is a round, `{"play": [[session, [frame, …]], …], "forget": [session, …]}`: frames
 // (text) for any number of sessions; a session that was not heard of before begins. When none of them has
-// anything more to say, one line answers with `[[session, [frame, …], aborted], …]` in the same order.
+// anything more to say, one line answers with `[[session, [frame, …], aborted, sizes of its tables], …]` in the
+// same order.
 
 import { createInterface } from "node:readline";
 import { RpcSession } from "capnweb";
@@ -57,10 +58,10 @@ for await (const line of createInterface({ input: process.stdin })) {
     await new Promise(setImmediate);
   }
   const answers = play.map(([id]) => {
-    const { transport } = sessions.get(id);
+    const { transport, session } = sessions.get(id);
     const frames = transport.out;
     transport.out = [];
-    return [id, frames, transport.aborted];
+    return [id, frames, transport.aborted, session.getStats()];
   });
   for (const id of forget) sessions.delete(id);
   process.stdout.write(JSON.stringify(answers) + "\n");
