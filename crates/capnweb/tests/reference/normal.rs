@@ -54,24 +54,25 @@ fn expression(expr: &Value) -> Value {
     }
 }
 
+/// What promises came to in one breath: by number or name, as JSON; whether they were resolved, and with what.
+type CameTo = BTreeMap<String, (bool, Value)>;
+
 /// Puts what a promise came to in its place, where both are said in the same breath. A value that holds a promise
 /// which came to an error is that error: so does it reach the one who waits for it.
 pub fn without_promises(frames: Vec<Value>) -> Vec<Value> {
-    let mut came_to: BTreeMap<String, (bool, Value)> = BTreeMap::new();
-    for frame in &frames {
-        if let [Value::String(kind), Value::String(id), value] = frame.as_array().expect("a frame").as_slice()
-            && matches!(kind.as_str(), "resolve" | "reject")
-        {
-            came_to.insert(id.clone(), (kind == "resolve", value.clone()));
-        }
-    }
+    let settles = |frame: &Value| frame[0] == "resolve" || frame[0] == "reject";
+    let came_to: CameTo = frames
+        .iter()
+        .filter(|frame| settles(frame))
+        .map(|frame| (frame[1].to_string(), (frame[0] == "resolve", frame[2].clone())))
+        .collect();
     let mut used: Vec<String> = Vec::new();
     let mut whole: Vec<Value> = frames.into_iter().map(|frame| substituted(frame, &came_to, &mut used)).collect();
-    whole.retain(|frame| !used.iter().any(|id| frame[1] == **id && frame[0] != "release"));
+    whole.retain(|frame| !(settles(frame) && used.contains(&frame[1].to_string())));
     whole
 }
 
-fn substituted(frame: Value, came_to: &BTreeMap<String, (bool, Value)>, used: &mut Vec<String>) -> Value {
+fn substituted(frame: Value, came_to: &CameTo, used: &mut Vec<String>) -> Value {
     if frame[0] != "resolve" {
         return frame;
     }
@@ -83,19 +84,14 @@ fn substituted(frame: Value, came_to: &BTreeMap<String, (bool, Value)>, used: &m
     }
 }
 
-fn filled(
-    expr: &Value,
-    came_to: &BTreeMap<String, (bool, Value)>,
-    used: &mut Vec<String>,
-    failed: &mut Option<Value>,
-) -> Value {
+fn filled(expr: &Value, came_to: &CameTo, used: &mut Vec<String>, failed: &mut Option<Value>) -> Value {
     match expr {
         Value::Array(parts) => {
-            if let [Value::String(tag), Value::String(id)] = parts.as_slice()
+            if let [tag, id] = parts.as_slice()
                 && tag == "promise"
-                && let Some((resolved, value)) = came_to.get(id)
+                && let Some((resolved, value)) = came_to.get(&id.to_string())
             {
-                used.push(id.clone());
+                used.push(id.to_string());
                 if !resolved {
                     failed.get_or_insert_with(|| value.clone());
                 }
