@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde_json::{Map, Value, json};
 
-use crate::normal;
+use crate::normal::{self, CameTo};
 use crate::script::{Act, Answer, Symbol, numbered};
 
 /// What a server said between two waits, in normal form: all frames, sorted; and, since there the order counts,
-/// the calls on each of the client's things as they came.
+/// the calls on each of the client's things as they came. A result counts as said when everything in it has come
+/// true, as it would reach a program; one that the client has given up does not count.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Said {
     pub frames: Vec<String>,
@@ -37,8 +38,13 @@ pub struct Client {
     made: BTreeMap<Symbol, usize>,
     /// Promises of the server's that have come true: as any client, this one gives them back.
     settled: Vec<i64>,
+    /// What they came to, and results that wait for others.
+    came_to: CameTo,
+    incomplete: Vec<Value>,
     dropped: BTreeSet<Symbol>,
     released: BTreeSet<u32>,
+    /// Results of stream calls are answered and cannot be named.
+    streamed: BTreeSet<u32>,
 }
 
 impl Client {
@@ -53,16 +59,18 @@ impl Client {
             Act::Stream { label, expr } => {
                 let expr = self.numbered(expr)?;
                 self.ask(*label);
-                self.released.insert(*label);
+                self.streamed.insert(*label);
                 json!(["stream", expr])
             }
             Act::Pipe { label } => {
                 self.ask(*label);
                 json!(["pipe"])
             }
-            Act::Pull { label } if !self.released.contains(label) => json!(["pull", self.results.get(label)?]),
-            Act::Release { label } if self.results.contains_key(label) && self.released.insert(*label) => {
-                json!(["release", self.results[label], 1])
+            Act::Pull { label } => json!(["pull", self.result(*label)?]),
+            Act::Release { label } => {
+                let id = self.result(*label)?;
+                self.released.insert(*label);
+                json!(["release", id, 1])
             }
             Act::Drop { symbol } if self.numbers.contains_key(symbol) && self.dropped.insert(symbol.clone()) => {
                 json!(["release", self.numbers[symbol], 1])
@@ -106,10 +114,30 @@ impl Client {
     /// Takes in what the server said, and puts it into normal form.
     pub fn hear(&mut self, frames: &[String], ended: bool) -> Said {
         let mut said = Said { ended, ..Said::default() };
-        let frames: Vec<Value> = frames.iter().map(|frame| self.renamed(frame, &mut said.calls)).collect();
-        said.frames = normal::without_promises(frames).iter().map(Value::to_string).collect();
+        for frame in frames {
+            let frame = self.renamed(frame, &mut said.calls);
+            if frame[0] != "resolve" && frame[0] != "reject" {
+                said.frames.push(frame.to_string());
+            } else if frame[1].as_str().is_some_and(|name| name.contains('.')) {
+                normal::note(&mut self.came_to, &frame);
+            } else {
+                self.incomplete.push(frame);
+            }
+        }
+        for frame in std::mem::take(&mut self.incomplete) {
+            match normal::complete(&frame, &self.came_to) {
+                None => self.incomplete.push(frame),
+                Some(frame) if self.is_given_up(&frame) => {}
+                Some(frame) => said.frames.push(frame.to_string()),
+            }
+        }
         said.frames.sort();
         said
+    }
+
+    fn is_given_up(&self, frame: &Value) -> bool {
+        let label = frame[1].as_str().and_then(|name| name.strip_prefix('p')?.parse().ok());
+        label.is_some_and(|label| self.released.contains(&label))
     }
 
     fn ask(&mut self, label: u32) {
@@ -127,6 +155,12 @@ impl Client {
         numbered(expr, &mut |symbol| self.number(symbol))
     }
 
+    /// The number of a result that can still be named.
+    fn result(&self, label: u32) -> Option<i64> {
+        let gone = self.released.contains(&label) || self.streamed.contains(&label);
+        if gone { None } else { self.results.get(&label).copied() }
+    }
+
     fn number(&mut self, symbol: &str) -> Option<i64> {
         let label = || symbol[1..].parse().ok();
         match symbol.as_bytes()[0] {
@@ -134,8 +168,7 @@ impl Client {
                 (!self.dropped.contains(symbol)).then(|| self.numbers.get(symbol).copied())?
             }
             b'p' => {
-                let label: u32 = label()?;
-                (!self.released.contains(&label)).then(|| self.results.get(&label).copied())?
+                self.result(label()?)
             }
             // Each is exported once: the reference counts a second time wrongly.
             _ if self.exports.contains_key(symbol) => None,

@@ -4,6 +4,7 @@
 mod client;
 mod dice;
 mod fuzz;
+mod hostile;
 mod node;
 mod normal;
 mod play;

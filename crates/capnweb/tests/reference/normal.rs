@@ -54,56 +54,90 @@ fn expression(expr: &Value) -> Value {
     }
 }
 
-/// What promises came to in one breath: by number or name, as JSON; whether they were resolved, and with what.
-type CameTo = BTreeMap<String, (bool, Value)>;
+/// What promises came to: by number or name, as JSON; whether they were resolved, and with what.
+pub type CameTo = BTreeMap<String, (bool, Value)>;
 
-/// Puts what a promise came to in its place, where both are said in the same breath. A value that holds a promise
-/// which came to an error is that error: so does it reach the one who waits for it.
+/// Remembers what a promise has come to.
+pub fn note(came_to: &mut CameTo, frame: &Value) {
+    came_to.insert(frame[1].to_string(), (frame[0] == "resolve", frame[2].clone()));
+}
+
+/// Puts what promises came to in their places, where both are said in the same breath.
 pub fn without_promises(frames: Vec<Value>) -> Vec<Value> {
     let settles = |frame: &Value| frame[0] == "resolve" || frame[0] == "reject";
-    let came_to: CameTo = frames
-        .iter()
-        .filter(|frame| settles(frame))
-        .map(|frame| (frame[1].to_string(), (frame[0] == "resolve", frame[2].clone())))
-        .collect();
-    let mut used: Vec<String> = Vec::new();
-    let mut whole: Vec<Value> = frames.into_iter().map(|frame| substituted(frame, &came_to, &mut used)).collect();
-    whole.retain(|frame| !(settles(frame) && used.contains(&frame[1].to_string())));
+    let mut came_to = CameTo::new();
+    frames.iter().filter(|frame| settles(frame)).for_each(|frame| note(&mut came_to, frame));
+    let used: Vec<String> = frames.iter().flat_map(|frame| promises(&frame[2])).collect();
+    frames
+        .into_iter()
+        .filter(|frame| !(settles(frame) && used.contains(&frame[1].to_string())))
+        .map(|frame| complete(&frame, &came_to).unwrap_or(frame))
+        .collect()
+}
+
+/// A `resolve` with every promise in it replaced by what it came to; nothing, if one has not come true yet. A value
+/// that holds a promise which came to an error is that error: so does it reach the one who waits for it.
+pub fn complete(frame: &Value, came_to: &CameTo) -> Option<Value> {
+    if frame[0] != "resolve" {
+        return Some(frame.clone());
+    }
+    match filled(&frame[2], came_to) {
+        Ok(value) => Some(json!(["resolve", frame[1], value])),
+        Err(Some(error)) => Some(json!(["reject", frame[1], error])),
+        Err(None) => None,
+    }
+}
+
+/// An error is what one of the promises failed with; none means that one is pending.
+fn filled(expr: &Value, came_to: &CameTo) -> Result<Value, Option<Value>> {
+    match expr {
+        Value::Array(parts) => {
+            if let Some(id) = promise(parts) {
+                return match came_to.get(&id) {
+                    Some((true, value)) => filled(value, came_to),
+                    Some((false, error)) => Err(Some(error.clone())),
+                    None => Err(None),
+                };
+            }
+            all(parts.iter().map(|part| filled(part, came_to))).map(Value::Array)
+        }
+        Value::Object(members) => {
+            let values = all(members.values().map(|member| filled(member, came_to)))?;
+            Ok(members.keys().cloned().zip(values).collect::<serde_json::Map<_, _>>().into())
+        }
+        other => Ok(other.clone()),
+    }
+}
+
+/// All of them, or the first failure, or that one is pending.
+fn all(parts: impl Iterator<Item = Result<Value, Option<Value>>>) -> Result<Vec<Value>, Option<Value>> {
+    let mut whole = Ok(Vec::new());
+    for part in parts {
+        match (part, &mut whole) {
+            (Ok(part), Ok(list)) => list.push(part),
+            (Err(Some(error)), _) => return Err(Some(error)),
+            (Err(None), _) => whole = Err(None),
+            (Ok(_), Err(_)) => {}
+        }
+    }
     whole
 }
 
-fn substituted(frame: Value, came_to: &CameTo, used: &mut Vec<String>) -> Value {
-    if frame[0] != "resolve" {
-        return frame;
-    }
-    let mut failed = None;
-    let value = filled(&frame[2], came_to, used, &mut failed);
-    match failed {
-        Some(error) => json!(["reject", frame[1], error]),
-        None => json!(["resolve", frame[1], value]),
+/// The promises in an expression.
+fn promises(expr: &Value) -> Vec<String> {
+    match expr {
+        Value::Array(parts) => match promise(parts) {
+            Some(id) => vec![id],
+            None => parts.iter().flat_map(promises).collect(),
+        },
+        Value::Object(members) => members.values().flat_map(promises).collect(),
+        _ => Vec::new(),
     }
 }
 
-fn filled(expr: &Value, came_to: &CameTo, used: &mut Vec<String>, failed: &mut Option<Value>) -> Value {
-    match expr {
-        Value::Array(parts) => {
-            if let [tag, id] = parts.as_slice()
-                && tag == "promise"
-                && let Some((resolved, value)) = came_to.get(&id.to_string())
-            {
-                used.push(id.to_string());
-                if !resolved {
-                    failed.get_or_insert_with(|| value.clone());
-                }
-                return filled(value, came_to, used, failed);
-            }
-            parts.iter().map(|part| filled(part, came_to, used, failed)).collect::<Vec<_>>().into()
-        }
-        Value::Object(members) => members
-            .iter()
-            .map(|(key, member)| (key.clone(), filled(member, came_to, used, failed)))
-            .collect::<serde_json::Map<_, _>>()
-            .into(),
-        other => other.clone(),
+fn promise(parts: &[Value]) -> Option<String> {
+    match parts {
+        [tag, id] if tag == "promise" => Some(id.to_string()),
+        _ => None,
     }
 }

@@ -215,8 +215,14 @@ fn frames(frames: impl Iterator<Item = Value>, words: Words<'_>) -> Vec<Value> {
     let frames = frames.map(|frame| worded(normal::frame(&frame), words)).collect();
     match words {
         Words::Reference => frames,
-        // When a promise that is true already is sent is each side's own choice.
-        Words::Ours(_) => normal::without_promises(frames),
+        Words::Ours(_) => {
+            // Whether a promise is sent that has come true already is each side's own choice, and so is the order of
+            // answers and releases. Calls stay in their order.
+            let mut frames = normal::without_promises(frames);
+            let is_call = |frame: &Value| frame[0] == "push" || frame[0] == "stream";
+            frames.sort_by_key(|frame| if is_call(frame) { String::new() } else { frame.to_string() });
+            frames
+        }
     }
 }
 

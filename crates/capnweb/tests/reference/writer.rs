@@ -213,7 +213,7 @@ impl Writer {
 
     /// Looks at properties, those that nobody has among them.
     fn look(&mut self) {
-        const PATHS: [&[&str]; 9] = [
+        const PATHS: [&[&str]; 8] = [
             &["val"],
             &["absent"],
             &["__proto__"],
@@ -222,7 +222,6 @@ impl Writer {
             &["val", "x"],
             &["absent", "x"],
             &["val", "__proto__"],
-            &["square", "name"],
         ];
         let path = *self.dice.one_of(&PATHS);
         if self.dice.chance(70) {
