@@ -12,15 +12,15 @@ use crate::script::{Act, Answer, Symbol, numbered};
 /// the calls on each of the client's things as they came. A result counts as said when everything in it has come
 /// true, as it would reach a program; one that the client has given up does not count.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Said {
-    pub frames: Vec<String>,
-    pub calls: BTreeMap<Symbol, Vec<String>>,
-    pub ended: bool,
+pub(crate) struct Said {
+    pub(crate) frames: Vec<String>,
+    pub(crate) calls: BTreeMap<Symbol, Vec<String>>,
+    pub(crate) ended: bool,
 }
 
 /// The client's end of a session.
 #[derive(Debug, Default)]
-pub struct Client {
+pub(crate) struct Client {
     /// How many results the client has asked for, and what they are called.
     asked: i64,
     results: BTreeMap<u32, i64>,
@@ -48,10 +48,20 @@ pub struct Client {
 }
 
 impl Client {
-    /// The frame of an act, or nothing where it has become void.
-    pub fn frame(&mut self, act: &Act) -> Option<String> {
+    /// The frames of an act: none, where it has become void.
+    pub(crate) fn frames(&mut self, act: &Act) -> Vec<String> {
+        let mut frames = Vec::from_iter(self.frame(act));
+        if let Act::Push { label, pull: true, .. } = act
+            && !frames.is_empty()
+        {
+            frames.push(json!(["pull", self.results[label]]).to_string());
+        }
+        frames
+    }
+
+    fn frame(&mut self, act: &Act) -> Option<String> {
         let frame = match act {
-            Act::Push { label, expr } => {
+            Act::Push { label, expr, .. } => {
                 let expr = self.numbered(expr)?;
                 self.ask(*label);
                 json!(["push", expr])
@@ -89,7 +99,7 @@ impl Client {
     }
 
     /// What an honest client still owes when it has had enough: answers, and the release of all it holds.
-    pub fn farewell(&mut self) -> Vec<String> {
+    pub(crate) fn farewell(&mut self) -> Vec<String> {
         let mut acts: Vec<Act> = Vec::new();
         for (target, calls) in &self.waiting {
             let with = Answer::Resolve(json!(["undefined"]));
@@ -98,7 +108,7 @@ impl Client {
         acts.extend(self.results.keys().map(|label| Act::Release { label: *label }));
         acts.extend(self.numbers.keys().map(|symbol| Act::Drop { symbol: symbol.clone() }));
         let mut frames = self.owed();
-        frames.extend(acts.iter().filter_map(|act| self.frame(act)));
+        frames.extend(acts.iter().flat_map(|act| self.frames(act)));
         // The test service keeps one function beyond its call.
         self.asked += 1;
         frames.push(json!(["push", ["pipeline", 0, ["dropKept"], []]]).to_string());
@@ -107,14 +117,17 @@ impl Client {
     }
 
     /// Gives back the promises that have come true.
-    pub fn owed(&mut self) -> Vec<String> {
+    pub(crate) fn owed(&mut self) -> Vec<String> {
         self.settled.drain(..).map(|id| json!(["release", id, 1]).to_string()).collect()
     }
 
     /// Takes in what the server said, and puts it into normal form.
-    pub fn hear(&mut self, frames: &[String], ended: bool) -> Said {
+    pub(crate) fn hear(&mut self, frames: &[String], ended: bool) -> Said {
         let mut said = Said { ended, ..Said::default() };
-        for frame in frames {
+        // Results first: what they hold gets its name from them, and calls may come before.
+        let is_result = |frame: &&String| frame.starts_with("[\"res") || frame.starts_with("[\"rej");
+        let (results, others): (Vec<_>, Vec<_>) = frames.iter().partition(is_result);
+        for frame in results.into_iter().chain(others) {
             let frame = self.renamed(frame, &mut said.calls);
             if frame[0] != "resolve" && frame[0] != "reject" {
                 said.frames.push(frame.to_string());

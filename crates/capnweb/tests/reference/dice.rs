@@ -2,14 +2,14 @@
 
 /// SplitMix64: small, and good enough to choose what a script does next.
 #[derive(Clone, Debug)]
-pub struct Dice(u64);
+pub(crate) struct Dice(u64);
 
 impl Dice {
-    pub fn new(seed: u64) -> Dice {
+    pub(crate) fn new(seed: u64) -> Dice {
         Dice(seed ^ 0x5851_f42d_4c95_7f2d)
     }
 
-    pub fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -18,7 +18,7 @@ impl Dice {
     }
 
     /// A number in `0..bound`; 0 for a bound of 0.
-    pub fn under(&mut self, bound: usize) -> usize {
+    pub(crate) fn under(&mut self, bound: usize) -> usize {
         if bound == 0 {
             return 0;
         }
@@ -27,16 +27,16 @@ impl Dice {
     }
 
     /// True in `percent` of a hundred throws.
-    pub fn chance(&mut self, percent: usize) -> bool {
+    pub(crate) fn chance(&mut self, percent: usize) -> bool {
         self.under(100) < percent
     }
 
-    pub fn one_of<'a, T>(&mut self, list: &'a [T]) -> &'a T {
+    pub(crate) fn one_of<'a, T>(&mut self, list: &'a [T]) -> &'a T {
         &list[self.under(list.len())]
     }
 
     /// One of the list, or none if it is empty.
-    pub fn any_of<T: Clone>(&mut self, list: &[T]) -> Option<T> {
+    pub(crate) fn any_of<T: Clone>(&mut self, list: &[T]) -> Option<T> {
         (!list.is_empty()).then(|| self.one_of(list).clone())
     }
 }

@@ -10,13 +10,13 @@ use serde_json::{Value, json};
 use crate::play::{Heard, Peer};
 
 /// Where the Node programs are.
-pub fn directory() -> PathBuf {
+pub(crate) fn directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/peers/capnweb")
 }
 
 /// Whether the reference can be started. If not, says so for everybody to see; with
 /// `A2A_WEBCAP_NEED_NODE=1` it fails, so that a run which counts cannot pass without it.
-pub fn is_here(test: &str) -> bool {
+pub(crate) fn is_here(test: &str) -> bool {
     let node = Command::new("node").arg("--version").output().is_ok_and(|output| output.status.success());
     let installed = directory().join("node_modules/capnweb").is_dir() && directory().join("node_modules/ws").is_dir();
     if node && installed {
@@ -29,7 +29,7 @@ pub fn is_here(test: &str) -> bool {
 }
 
 /// Runs a program to its end and gives what it printed.
-pub fn output(program: &str, arguments: &[String]) -> String {
+pub(crate) fn output(program: &str, arguments: &[String]) -> String {
     let output = Command::new("node")
         .arg(directory().join(program))
         .args(arguments)
@@ -42,14 +42,14 @@ pub fn output(program: &str, arguments: &[String]) -> String {
 
 /// A program that answers lines with lines, and ends with its standard input.
 #[derive(Debug)]
-pub struct Program {
+pub(crate) struct Program {
     child: Child,
     input: Option<ChildStdin>,
     output: BufReader<ChildStdout>,
 }
 
 impl Program {
-    pub fn start(program: &str) -> Program {
+    pub(crate) fn start(program: &str) -> Program {
         let mut child = Command::new("node")
             .arg(directory().join(program))
             .stdin(Stdio::piped())
@@ -61,12 +61,12 @@ impl Program {
         Program { child, input, output }
     }
 
-    pub fn say(&mut self, line: &str) {
+    pub(crate) fn say(&mut self, line: &str) {
         let input = self.input.as_mut().expect("open until dropped");
         writeln!(input, "{line}").expect("the program reads");
     }
 
-    pub fn hear(&mut self) -> String {
+    pub(crate) fn hear(&mut self) -> String {
         let mut line = String::new();
         self.output.read_line(&mut line).expect("the program writes");
         assert!(!line.is_empty(), "the program has ended: {:?}", self.child.try_wait());
@@ -83,10 +83,10 @@ impl Drop for Program {
 
 /// The reference with the test service, in memory.
 #[derive(Debug)]
-pub struct Reference(Program);
+pub(crate) struct Reference(Program);
 
 impl Reference {
-    pub fn start() -> Reference {
+    pub(crate) fn start() -> Reference {
         Reference(Program::start("fuzz-peer.mjs"))
     }
 }

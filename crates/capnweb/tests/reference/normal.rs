@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 /// A number as a double, so that `1`, `1.0` and `1e0` are one; negative zero is zero. Anything else as it is.
-pub fn number(value: &Value) -> Value {
+pub(crate) fn number(value: &Value) -> Value {
     match value.as_f64() {
         Some(number) if value.is_number() => json!(if number == 0.0 { 0.0 } else { number }),
         _ => value.clone(),
@@ -13,7 +13,7 @@ pub fn number(value: &Value) -> Value {
 }
 
 /// An expression that holds no other one.
-pub fn literal(expr: &Value) -> Value {
+pub(crate) fn literal(expr: &Value) -> Value {
     let Value::Array(parts) = expr else { return number(expr) };
     match parts.as_slice() {
         // Bytes without a type are bytes of this one.
@@ -23,7 +23,7 @@ pub fn literal(expr: &Value) -> Value {
 }
 
 /// An error without its stack, and without properties if it has none.
-pub fn error(name: &Value, message: &Value, properties: Option<Value>) -> Value {
+pub(crate) fn error(name: &Value, message: &Value, properties: Option<Value>) -> Value {
     match properties {
         Some(Value::Object(members)) if !members.is_empty() => {
             json!(["error", name, message, null, Value::Object(members)])
@@ -33,7 +33,7 @@ pub fn error(name: &Value, message: &Value, properties: Option<Value>) -> Value 
 }
 
 /// A frame as it stands, with its expressions in normal form.
-pub fn frame(frame: &Value) -> Value {
+pub(crate) fn frame(frame: &Value) -> Value {
     let Value::Array(parts) = frame else { return frame.clone() };
     parts.iter().map(expression).collect::<Vec<_>>().into()
 }
@@ -55,15 +55,15 @@ fn expression(expr: &Value) -> Value {
 }
 
 /// What promises came to: by number or name, as JSON; whether they were resolved, and with what.
-pub type CameTo = BTreeMap<String, (bool, Value)>;
+pub(crate) type CameTo = BTreeMap<String, (bool, Value)>;
 
 /// Remembers what a promise has come to.
-pub fn note(came_to: &mut CameTo, frame: &Value) {
+pub(crate) fn note(came_to: &mut CameTo, frame: &Value) {
     came_to.insert(frame[1].to_string(), (frame[0] == "resolve", frame[2].clone()));
 }
 
 /// Puts what promises came to in their places, where both are said in the same breath.
-pub fn without_promises(frames: Vec<Value>) -> Vec<Value> {
+pub(crate) fn without_promises(frames: Vec<Value>) -> Vec<Value> {
     let settles = |frame: &Value| frame[0] == "resolve" || frame[0] == "reject";
     let mut came_to = CameTo::new();
     frames.iter().filter(|frame| settles(frame)).for_each(|frame| note(&mut came_to, frame));
@@ -77,7 +77,7 @@ pub fn without_promises(frames: Vec<Value>) -> Vec<Value> {
 
 /// A `resolve` with every promise in it replaced by what it came to; nothing, if one has not come true yet. A value
 /// that holds a promise which came to an error is that error: so does it reach the one who waits for it.
-pub fn complete(frame: &Value, came_to: &CameTo) -> Option<Value> {
+pub(crate) fn complete(frame: &Value, came_to: &CameTo) -> Option<Value> {
     if frame[0] != "resolve" {
         return Some(frame.clone());
     }

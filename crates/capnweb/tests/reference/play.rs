@@ -6,7 +6,7 @@ use crate::client::{Client, Said};
 use crate::script::Act;
 
 /// A server with the test service, at the other end of any number of sessions.
-pub trait Peer {
+pub(crate) trait Peer {
     /// Gives frames to sessions (one that was not heard of before begins), lets the server do all it can,
     /// and returns what it said in each, in the same order.
     fn round(&mut self, said: &[(u64, Vec<String>)]) -> Vec<Heard>;
@@ -16,22 +16,22 @@ pub trait Peer {
 
 /// What a server said in one session, and how much it keeps for it now.
 #[derive(Clone, Debug, Default)]
-pub struct Heard {
-    pub frames: Vec<String>,
-    pub ended: bool,
-    pub exports: usize,
-    pub imports: usize,
+pub(crate) struct Heard {
+    pub(crate) frames: Vec<String>,
+    pub(crate) ended: bool,
+    pub(crate) exports: usize,
+    pub(crate) imports: usize,
 }
 
 /// How a script went.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Outcome {
+pub(crate) struct Outcome {
     /// For every wait, what was sent before it.
-    pub sent: Vec<Vec<String>>,
-    pub said: Vec<Said>,
+    pub(crate) sent: Vec<Vec<String>>,
+    pub(crate) said: Vec<Said>,
     /// What the server keeps when the client has given everything back.
-    pub exports: usize,
-    pub imports: usize,
+    pub(crate) exports: usize,
+    pub(crate) imports: usize,
 }
 
 /// Rounds in which a client gives back what it has, and what it gets in answer to that.
@@ -46,7 +46,7 @@ struct Playing<'a> {
 }
 
 /// Plays all scripts at once, step by step.
-pub fn play(scripts: &[Vec<Act>], peer: &mut dyn Peer) -> Vec<Outcome> {
+pub(crate) fn play(scripts: &[Vec<Act>], peer: &mut dyn Peer) -> Vec<Outcome> {
     let mut playing: Vec<Playing<'_>> = (0_u64..)
         .zip(scripts)
         .map(|(id, script)| Playing {
@@ -61,7 +61,7 @@ pub fn play(scripts: &[Vec<Act>], peer: &mut dyn Peer) -> Vec<Outcome> {
     for step in 0..rounds {
         round(&mut playing, peer, |one| {
             let mut frames = one.client.owed();
-            frames.extend(one.steps.get(step)?.iter().filter_map(|act| one.client.frame(act)));
+            frames.extend(one.steps.get(step)?.iter().flat_map(|act| one.client.frames(act)));
             Some(frames)
         });
     }
@@ -96,7 +96,7 @@ fn round(
 }
 
 /// The first thing that two servers did differently, as text; nothing if they are one.
-pub fn difference(ours: &Outcome, theirs: &Outcome) -> Option<String> {
+pub(crate) fn difference(ours: &Outcome, theirs: &Outcome) -> Option<String> {
     for (step, (our, their)) in ours.said.iter().zip(&theirs.said).enumerate() {
         if our != their {
             return Some(format!(

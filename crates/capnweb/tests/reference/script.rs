@@ -13,18 +13,18 @@ use serde_json::Value;
 /// | `q7` | the client's own promise |
 /// | `p7.0` | the first capability, promise or pipe that the server put into the result `p7` |
 /// | `e7#0` | the first call that the server made on `e7` |
-pub type Symbol = String;
+pub(crate) type Symbol = String;
 
 /// One thing that the client does.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Act {
-    /// Evaluates an expression; the result gets the label.
-    Push { label: u32, expr: Value },
+pub(crate) enum Act {
+    /// Evaluates an expression, and asks for the result if `pull` is set; it gets the label.
+    Push { label: u32, expr: Value, pull: bool },
     /// Calls without wanting anything but the answer.
     Stream { label: u32, expr: Value },
     /// Opens a pipe to the server.
     Pipe { label: u32 },
-    /// Asks for a result.
+    /// Asks for a result later.
     Pull { label: u32 },
     /// Gives a result up.
     Release { label: u32 },
@@ -40,13 +40,13 @@ pub enum Act {
 
 /// How a promise ends.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Answer {
+pub(crate) enum Answer {
     Resolve(Value),
     Reject(Value),
 }
 
 impl Answer {
-    pub fn parts(&self) -> (&'static str, &Value) {
+    pub(crate) fn parts(&self) -> (&'static str, &Value) {
         match self {
             Answer::Resolve(value) => ("resolve", value),
             Answer::Reject(error) => ("reject", error),
@@ -56,7 +56,7 @@ impl Answer {
 
 /// Puts what `name` says in the place of every symbol in an expression. An expression with a symbol that has
 /// no number is none at all.
-pub fn numbered(expr: &Value, name: &mut impl FnMut(&str) -> Option<i64>) -> Option<Value> {
+pub(crate) fn numbered(expr: &Value, name: &mut impl FnMut(&str) -> Option<i64>) -> Option<Value> {
     match expr {
         Value::Object(members) => members
             .iter()

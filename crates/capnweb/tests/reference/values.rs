@@ -26,7 +26,7 @@ const BYTES: [&str; 11] = [
 ];
 
 /// A value of any kind that no session has to do with: no capability, no promise.
-pub fn plain(dice: &mut Dice, depth: usize) -> Value {
+pub(crate) fn plain(dice: &mut Dice, depth: usize) -> Value {
     if depth > 0 && dice.chance(45) {
         return match dice.under(3) {
             0 => {
@@ -57,7 +57,7 @@ pub fn plain(dice: &mut Dice, depth: usize) -> Value {
 }
 
 /// A finite number.
-pub fn number(dice: &mut Dice) -> Value {
+pub(crate) fn number(dice: &mut Dice) -> Value {
     match dice.under(6) {
         0 => json!(0),
         1 => json!(dice.under(1000)),

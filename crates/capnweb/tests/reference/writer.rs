@@ -37,7 +37,7 @@ struct Known {
 }
 
 /// Writes one script.
-pub struct Writer {
+pub(crate) struct Writer {
     dice: Dice,
     acts: Vec<Act>,
     known: Vec<Known>,
@@ -49,7 +49,7 @@ pub struct Writer {
 }
 
 /// The script of a seed.
-pub fn script(seed: u64) -> Vec<Act> {
+pub(crate) fn script(seed: u64) -> Vec<Act> {
     let mut dice = Dice::new(seed);
     let length = 3 + dice.under(22);
     let mut writer =
@@ -95,13 +95,14 @@ impl Writer {
 
     /// Pushes an expression, and mostly asks for what comes of it.
     fn push(&mut self, expr: Value, kind: Kind, waits_for: Vec<u32>) -> u32 {
-        let label = self.label();
-        self.acts.push(Act::Push { label, expr });
         let pulled = self.dice.chance(85);
-        if pulled {
-            self.acts.push(Act::Pull { label });
-        }
-        self.known.push(Known { label, kind, pulled, settled: false, waits_for });
+        self.push_and(pulled, expr, kind, waits_for)
+    }
+
+    fn push_and(&mut self, pull: bool, expr: Value, kind: Kind, waits_for: Vec<u32>) -> u32 {
+        let label = self.label();
+        self.acts.push(Act::Push { label, expr, pull });
+        self.known.push(Known { label, kind, pulled: pull, settled: false, waits_for });
         label
     }
 
@@ -381,7 +382,8 @@ impl Writer {
             self.known.last_mut().expect("just pushed").kind = Kind::Failed;
         }
         self.call("square", vec![pipeline(gate, Value::Null)], Kind::Number, vec![label]);
-        let end = Act::Push { label: self.label(), expr: json!(["pipeline", 0, [open], [key, value]]) };
+        let expr = json!(["pipeline", 0, [open], [key, value]]);
+        let end = Act::Push { label: self.label(), expr, pull: false };
         self.will_end(label, end);
     }
 
@@ -453,8 +455,8 @@ impl Writer {
     fn read(&mut self) {
         let chunks = self.chunks();
         let writes = chunks.len();
-        let label = self.push(json!(["pipeline", 0, ["chunks"], [[chunks]]]), Kind::Source, vec![]);
-        self.acts.push(Act::Pull { label });
+        // A service makes its stream when it is called, the reference when it is asked for: so it always is.
+        let label = self.push_and(true, json!(["pipeline", 0, ["chunks"], [[chunks]]]), Kind::Source, vec![]);
         self.wait();
         // One answer more, for the close.
         for _ in 0..=writes {
@@ -498,8 +500,7 @@ impl Writer {
             return;
         }
         self.sunk = true;
-        let sink = self.push(json!(["pipeline", 0, ["sink"], []]), Kind::Sink, vec![]);
-        self.acts.push(Act::Pull { label: sink });
+        let sink = self.push_and(true, json!(["pipeline", 0, ["sink"], []]), Kind::Sink, vec![]);
         self.wait();
         for chunk in self.chunks() {
             let label = self.label();

@@ -11,7 +11,7 @@ use crate::play::{Heard, Peer};
 use service::{Service, Thing};
 
 /// One session with the test service.
-pub struct Host {
+pub(crate) struct Host {
     session: Session<Thing>,
     service: Service,
     said: Vec<String>,
@@ -19,23 +19,23 @@ pub struct Host {
 }
 
 impl Host {
-    pub fn new() -> Host {
+    pub(crate) fn new() -> Host {
         Host::within(Limits::default())
     }
 
-    pub fn within(limits: Limits) -> Host {
+    pub(crate) fn within(limits: Limits) -> Host {
         let session = Session::new(Thing::Service, limits);
         Host { session, service: Service::default(), said: Vec::new(), ended: None }
     }
 
     /// Gives the session a frame, and does what it asks for.
-    pub fn receive(&mut self, frame: &str) {
+    pub(crate) fn receive(&mut self, frame: &str) {
         self.session.receive(frame);
         self.act();
     }
 
     /// What was said since the last time.
-    pub fn settle(&mut self) -> Heard {
+    pub(crate) fn settle(&mut self) -> Heard {
         self.act();
         Heard {
             frames: std::mem::take(&mut self.said),
@@ -46,22 +46,22 @@ impl Host {
     }
 
     /// How the session has ended.
-    pub fn ended(&self) -> Option<&Closed> {
+    pub(crate) fn ended(&self) -> Option<&Closed> {
         self.ended.as_ref()
     }
 
     /// Entries that the peer holds, the main object included.
-    pub fn exports(&self) -> usize {
+    pub(crate) fn exports(&self) -> usize {
         self.session.stats().exports
     }
 
     /// Entries that the peer has given or owes.
-    pub fn imports(&self) -> usize {
+    pub(crate) fn imports(&self) -> usize {
         self.session.stats().imports
     }
 
     /// Bytes that the session keeps for the peer.
-    pub fn kept_bytes(&self) -> usize {
+    pub(crate) fn kept_bytes(&self) -> usize {
         self.session.stats().kept_bytes
     }
 
@@ -87,7 +87,7 @@ impl Host {
 
 /// This crate as one end of many sessions.
 #[derive(Default)]
-pub struct Ours(BTreeMap<u64, Host>);
+pub(crate) struct Ours(BTreeMap<u64, Host>);
 
 impl Peer for Ours {
     fn round(&mut self, said: &[(u64, Vec<String>)]) -> Vec<Heard> {

@@ -7,11 +7,11 @@ use capnweb::{Call, CallId, Error, Key, Local, Object, Question, QuestionId, Rem
 
 use super::streams::{Reader, Writer};
 
-pub type Any = Value<Thing>;
+pub(crate) type Any = Value<Thing>;
 type Outcome = Result<Any, Error>;
 
 /// An object of the service's.
-pub enum Thing {
+pub(crate) enum Thing {
     Service,
     Counter(Cell<f64>),
     Greeter,
@@ -36,14 +36,14 @@ enum Gate {
 }
 
 #[derive(Default)]
-pub struct Service {
+pub(crate) struct Service {
     disposed: u32,
     gates: BTreeMap<String, Gate>,
     kept: Option<Remote>,
     sunk: Vec<Any>,
     waiting: BTreeMap<QuestionId, Waiting>,
-    pub(super) readers: Vec<Reader>,
-    pub(super) writers: Vec<Writer>,
+    pub(crate) readers: Vec<Reader>,
+    pub(crate) writers: Vec<Writer>,
 }
 
 const METHODS: [&str; 32] = [
@@ -53,7 +53,7 @@ const METHODS: [&str; 32] = [
 ];
 
 impl Service {
-    pub fn call(&mut self, session: &mut Session<Thing>, call: Call<Thing>) {
+    pub(crate) fn call(&mut self, session: &mut Session<Thing>, call: Call<Thing>) {
         let Call { id, target, path, arguments } = call;
         let outcome = match arguments {
             None => read(session, &target, &path).map(Some),
@@ -70,9 +70,9 @@ impl Service {
 
     /// Nobody waits for this call any more; what it does goes on, as it would in JavaScript.
     #[expect(clippy::unused_self, reason = "what a host of another kind would need")]
-    pub fn cancel(&mut self, _call: CallId) {}
+    pub(crate) fn cancel(&mut self, _call: CallId) {}
 
-    pub fn dropped(&mut self, thing: Thing) {
+    pub(crate) fn dropped(&mut self, thing: Thing) {
         match thing {
             Thing::Counter(_) => self.disposed += 1,
             Thing::Sink(ended) if ended.get().is_none() => self.sunk.push("aborted".into()),
@@ -80,7 +80,7 @@ impl Service {
         }
     }
 
-    pub fn answered(&mut self, session: &mut Session<Thing>, question: QuestionId, result: Outcome) {
+    pub(crate) fn answered(&mut self, session: &mut Session<Thing>, question: QuestionId, result: Outcome) {
         match self.waiting.remove(&question) {
             Some(Waiting::Return { call, _question, arguments }) => {
                 drop((_question, arguments));

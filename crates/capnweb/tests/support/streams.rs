@@ -7,7 +7,7 @@ use capnweb::{CallId, Chunk, Error, PipeId, QuestionId, Readable, Remote, Sessio
 use super::service::{Any, Service, Thing};
 
 /// A stream of the peer's that is read to its end.
-pub struct Reader {
+pub(crate) struct Reader {
     call: CallId,
     pipe: PipeId,
     _readable: Readable,
@@ -15,7 +15,7 @@ pub struct Reader {
 }
 
 /// A stream to the peer.
-pub struct Writer {
+pub(crate) struct Writer {
     remote: Remote,
     left: VecDeque<Any>,
     closing: bool,
@@ -25,13 +25,13 @@ pub struct Writer {
 }
 
 impl Service {
-    pub(super) fn chunks(&mut self, session: &mut Session<Thing>, list: Any) -> Any {
+    pub(crate) fn chunks(&mut self, session: &mut Session<Thing>, list: Any) -> Any {
         let (source, remote) = session.pipe().expect("a session in which pipes may be made");
         self.write(remote, list, None);
         Value::Source(source)
     }
 
-    pub(super) fn write_to(&mut self, call: CallId, writable: Any, list: Any) -> Result<Option<Any>, Error> {
+    pub(crate) fn write_to(&mut self, call: CallId, writable: Any, list: Any) -> Result<Option<Any>, Error> {
         let Value::Writable(remote) = writable else {
             return Err(Error::type_error("writable.getWriter is not a function"));
         };
@@ -49,11 +49,11 @@ impl Service {
     }
 
     /// Begins to write what calls have returned.
-    pub(super) fn begin_writing(&mut self, session: &mut Session<Thing>) {
+    pub(crate) fn begin_writing(&mut self, session: &mut Session<Thing>) {
         self.writers.iter_mut().filter(|writer| writer.unanswered.is_empty()).for_each(|writer| writer.pump(session));
     }
 
-    pub(super) fn consume(&mut self, call: CallId, readable: Any) -> Result<Option<Any>, Error> {
+    pub(crate) fn consume(&mut self, call: CallId, readable: Any) -> Result<Option<Any>, Error> {
         let Value::Readable(readable) = readable else {
             return Err(Error::type_error("readable is not async iterable"));
         };
@@ -62,7 +62,7 @@ impl Service {
     }
 
     /// Takes what the peer has written.
-    pub fn read(&mut self, session: &mut Session<Thing>, write: Write<Thing>) {
+    pub(crate) fn read(&mut self, session: &mut Session<Thing>, write: Write<Thing>) {
         let Some(at) = self.readers.iter().position(|reader| reader.pipe == write.pipe) else {
             session.answer(write.id, Err(Error::plain("nobody reads")));
             return;
@@ -86,7 +86,7 @@ impl Service {
     }
 
     /// Goes on with a stream, a chunk of which the peer has taken or refused.
-    pub(super) fn acknowledged(
+    pub(crate) fn acknowledged(
         &mut self,
         session: &mut Session<Thing>,
         question: QuestionId,
