@@ -128,12 +128,22 @@ impl<T> Session<T> {
     /// for its turn is started all the same, as in the reference, and then cancelled.
     pub(super) fn cancel(&mut self, promise: &Promise<T>) {
         // The two are this one, and that of the table that will settle it.
-        if !promise.is_pending() || Rc::strong_count(&promise.0) > 2 {
+        if Rc::strong_count(&promise.0) > 2 || self.is_waited_for(promise) {
             return;
         }
         match promise.0.call.get() {
             Some(key) => self.cancel_call(CallId(key)),
             None => promise.0.cancelled.set(true),
+        }
+    }
+
+    fn is_waited_for(&mut self, promise: &Promise<T>) -> bool {
+        match &*promise.0.state.borrow() {
+            State::Pending(waiters) => waiters.iter().any(|waiter| match waiter {
+                Waiter::Work(key) => self.work.get_mut(*key).is_some(),
+                Waiter::Pull(id) => self.exports.contains_key(id),
+            }),
+            _ => true,
         }
     }
 

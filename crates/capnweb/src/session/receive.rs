@@ -19,13 +19,11 @@ impl<T> Session<T> {
         }
         let scope = Scope { session: self, mapper: None };
         let mut reader = Reader::new(Scanner::new(frame), scope);
-        if !reader.scan.take(b'[') {
+        if !reader.scan.take(b'[') || reader.scan.peek() != Some(b'"') {
+            reader.scan = Scanner::new(frame);
             reader.skip()?;
             reader.scan.end()?;
-            return Err(Violation::BadMessage("it is no array".to_owned()));
-        }
-        if reader.scan.peek() != Some(b'"') {
-            return Err(Violation::BadMessage("it does not begin with a name".to_owned()));
+            return Err(Violation::BadMessage("it is no array that begins with a name".to_owned()));
         }
         match &*reader.string("message")? {
             "push" => reader.push(false),

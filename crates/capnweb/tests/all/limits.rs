@@ -1,0 +1,213 @@
+//! Bounds: one past each, and what it costs.
+
+use capnweb::{Error, Limits, Violation};
+
+use crate::support::{Bench, Object, frames};
+
+fn bench(change: impl FnOnce(&mut Limits)) -> Bench {
+    let mut limits = Limits::default();
+    change(&mut limits);
+    Bench::with(limits)
+}
+
+#[track_caller]
+fn ended(bench: &Bench, limit: &str) {
+    match bench.violation() {
+        Some(Violation::Limit(name, _)) => assert_eq!(*name, limit),
+        other => panic!("ended by {other:?}"),
+    }
+}
+
+fn nested(levels: usize) -> String {
+    format!(r#"["push",{}0{}]"#, "[[".repeat(levels), "]]".repeat(levels))
+}
+
+#[test]
+fn a_message_that_is_too_long_ends_the_session() {
+    let mut bench = bench(|limits| limits.message_bytes = 30);
+    assert_eq!(bench.say(&[r#"["push","0123456789"]"#]), frames(&[]));
+    bench.say(&[r#"["push","012345678901234567890"]"#]);
+    ended(&bench, "message_bytes");
+}
+
+#[test]
+fn values_nest_as_deep_as_in_the_reference() {
+    let mut bench = Bench::new();
+    let sent = bench.say(&[&nested(255), r#"["pull",1]"#]);
+    assert_eq!(sent.len(), 1);
+    assert!(bench.closed.is_none());
+    bench.say(&[&nested(256)]);
+    ended(&bench, "depth");
+}
+
+#[test]
+fn depth_counts_through_calls_errors_and_what_nobody_reads() {
+    let calls = |levels: usize| {
+        format!(r#"["push",{}0{}]"#, r#"["pipeline",0,["echo"],["#.repeat(levels), "]]".repeat(levels))
+    };
+    let mut fine = Bench::new();
+    fine.say(&[&calls(255)]);
+    assert!(fine.closed.is_none(), "{:?}", fine.closed);
+    let errors =
+        format!(r#"["push",{}0{}]"#, r#"["error","Error","m",null,{"a":"#.repeat(256), "}]".repeat(256));
+    let skipped = format!(r#"["pull",0,{}{}]"#, "[".repeat(1_000_000), "]".repeat(1_000_000));
+    for frame in [calls(256), errors, skipped] {
+        let mut bench = Bench::new();
+        bench.say(&[&frame]);
+        ended(&bench, "depth");
+    }
+}
+
+#[test]
+fn results_cannot_be_nested_into_each_other_without_end() {
+    let mut bench = Bench::new();
+    bench.say(&[r#"["push",[[0]]]"#]);
+    for n in 1..600 {
+        bench.say(&[&format!(r#"["push",[[["pipeline",{n}]]]]"#), &format!(r#"["release",{n},1]"#)]);
+    }
+    let sent = bench.say(&[r#"["pull",600]"#]);
+    assert!(
+        sent[0].starts_with(r#"["reject",600,["error","RangeError","the value nests too deep"#),
+        "{sent:?}"
+    );
+    assert!(bench.closed.is_none());
+}
+
+#[test]
+fn a_short_text_cannot_stand_for_any_number_of_values() {
+    let mut bench = bench(|limits| limits.values = 100);
+    bench.say(&[&format!(r#"["push",[[{}0]]]"#, "0,".repeat(98))]);
+    assert!(bench.closed.is_none());
+    bench.say(&[&format!(r#"["push",[[{}0]]]"#, "0,".repeat(100))]);
+    ended(&bench, "values");
+}
+
+#[test]
+fn a_big_integer_has_so_many_digits() {
+    let mut bench = Bench::new();
+    bench.say(&[&format!(r#"["push",["bigint","{}"]]"#, "7".repeat(16_384))]);
+    assert!(bench.closed.is_none());
+    bench.say(&[&format!(r#"["push",["bigint","{}"]]"#, "7".repeat(16_385))]);
+    ended(&bench, "bigint_digits");
+}
+
+#[test]
+fn one_message_asks_for_so_many_calls() {
+    let mut bench = bench(|limits| limits.calls = 3);
+    bench.say(&[r#"["push",[[["pipeline",0,["val"]],["pipeline",0,["val"]],["pipeline",0,["val"]]]]]"#]);
+    assert!(bench.closed.is_none());
+    bench.say(&[
+        r#"["push",[[["pipeline",0,["val"]],["pipeline",0,["val"]],["pipeline",0,["val"]],["pipeline",0,["val"]]]]]"#,
+    ]);
+    ended(&bench, "calls");
+}
+
+#[test]
+fn a_peer_that_releases_nothing_is_cut_off() {
+    let mut bench = Bench::new();
+    for _ in 0..4_095 {
+        bench.say(&[r#"["push",1]"#]);
+    }
+    assert!(bench.closed.is_none());
+    bench.say(&[r#"["push",1]"#]);
+    ended(&bench, "exports");
+}
+
+#[test]
+fn a_result_with_too_many_objects_is_rejected() {
+    let mut bench = bench(|limits| limits.exports = 4);
+    let mut objects = Vec::new();
+    for _ in 0..3 {
+        objects.push(bench.session.local(Object::Greeter).into());
+    }
+    bench.say(&[r#"["push",["pipeline",0,["hold"],[]]]"#, r#"["pull",1]"#]);
+    bench.session.answer(bench.held[0], Ok(capnweb::Value::Array(objects)));
+    assert!(bench.heard()[0].starts_with(r#"["reject",1,"#));
+    assert_eq!(bench.session.stats().exports, 2);
+}
+
+#[test]
+fn a_peer_introduces_so_many_objects() {
+    let mut bench = bench(|limits| limits.imports = 2);
+    bench.say(&[r#"["push",[[["export",-1],["export",-2],["export",-1]]]]"#]);
+    assert!(bench.closed.is_none());
+    bench.say(&[r#"["push",["export",-3]]"#]);
+    ended(&bench, "imports");
+}
+
+#[test]
+fn one_unanswered_call_too_many_is_rejected_alone() {
+    let mut bench = bench(|limits| limits.unanswered_calls = 2);
+    let hold = r#"["push",["pipeline",0,["hold"],[]]]"#;
+    let sent = bench.say(&[hold, r#"["push",["pipeline",1,["x"],[]]]"#, hold, r#"["pull",3]"#]);
+    assert_eq!(
+        sent,
+        frames(&[r#"["reject",3,["error","RangeError","too many calls are unanswered: wait for results"]]"#])
+    );
+    bench.session.answer(bench.held[0], Err(Error::plain("x")));
+    assert_eq!(
+        bench.say(&[r#"["push",["pipeline",0,["square"],[2]]]"#, r#"["pull",4]"#]),
+        frames(&[r#"["resolve",4,4]"#])
+    );
+}
+
+#[test]
+fn results_that_are_not_released_take_so_many_bytes() {
+    let mut bench = bench(|limits| limits.kept_bytes = 10_000);
+    let push = format!(r#"["push","{}"]"#, "x".repeat(4_000));
+    bench.say(&[&push, &push, r#"["release",1,1]"#, &push]);
+    assert!(bench.closed.is_none());
+    bench.say(&[&push]);
+    ended(&bench, "kept_bytes");
+}
+
+#[test]
+fn arguments_of_calls_that_wait_take_so_many_bytes() {
+    let mut bench = bench(|limits| limits.kept_bytes = 10_000);
+    let never = format!(r#"["push",["pipeline",0,["never"],["{}"]]]"#, "x".repeat(4_000));
+    bench.say(&[&never, &never]);
+    assert!(bench.closed.is_none());
+    bench.say(&[&never]);
+    ended(&bench, "kept_bytes");
+}
+
+#[test]
+fn a_result_cannot_be_copied_without_end() {
+    let mut bench = bench(|limits| limits.kept_bytes = 100_000);
+    let many = vec![r#"["pipeline",1]"#; 100].join(",");
+    let sent = bench.say(&[
+        &format!(r#"["push","{}"]"#, "x".repeat(4_000)),
+        &format!(r#"["push",["pipeline",0,["echo"],[[[{many}]]]]]"#),
+        r#"["pull",2]"#,
+    ]);
+    assert_eq!(
+        sent,
+        frames(&[r#"["reject",2,["error","RangeError","results are used too often in one message"]]"#])
+    );
+    assert!(bench.closed.is_none());
+}
+
+#[test]
+fn an_answer_that_is_too_long_is_rejected() {
+    let mut bench = bench(|limits| limits.message_bytes = 1_000);
+    bench.say(&[r#"["push",["pipeline",0,["hold"],[]]]"#, r#"["pull",1]"#]);
+    bench.session.answer(bench.held[0], Ok("x".repeat(2_000).into()));
+    assert!(bench.heard()[0].starts_with(r#"["reject",1,["error","RangeError","#));
+}
+
+#[test]
+fn a_peer_that_does_not_read_is_cut_off() {
+    let mut limits = Limits::default();
+    limits.queued_bytes = 200;
+    let mut session = capnweb::Session::<Object>::new(Object::Service, limits);
+    for n in 1.. {
+        assert!(n < 50, "it would go on for ever");
+        session.receive(r#"["push",1]"#);
+        session.receive(&format!(r#"["pull",{n}]"#));
+        while session.poll().is_some_and(|action| !matches!(action, capnweb::Action::Closed(_))) {}
+        if session.is_ended() {
+            break;
+        }
+    }
+    assert!(session.is_ended());
+}
