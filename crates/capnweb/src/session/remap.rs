@@ -12,8 +12,16 @@ use crate::read::Reader;
 use crate::scan::Scanner;
 use crate::value::{Key, Value};
 
-/// How many instructions a remap may still carry out, shared with those that are nested in it.
-pub(super) type Steps = Rc<Cell<usize>>;
+/// How deep remaps may be nested in each other. Each one takes stack that no bound on values counts.
+const NESTING: usize = 16;
+
+/// How many instructions a remap may still carry out, shared with those that are nested in it, and in how many others
+/// it is nested itself.
+#[derive(Clone)]
+pub(super) struct Steps {
+    left: Rc<Cell<usize>>,
+    nesting: usize,
+}
 
 /// A remap that waits for what it is to work on.
 pub(super) struct Plan<T> {
@@ -33,7 +41,13 @@ impl<T> Session<T> {
         instructions: &str,
         steps: Option<Steps>,
     ) -> Result<Value<T>, Error> {
-        let steps = steps.unwrap_or_else(|| Rc::new(Cell::new(self.limits.remap_steps)));
+        let steps = match steps {
+            None => Steps { left: Rc::new(Cell::new(self.limits.remap_steps)), nesting: 0 },
+            Some(outer) if outer.nesting == NESTING => {
+                return Err(Error::range_error("remaps are nested too deep"));
+            }
+            Some(outer) => Steps { nesting: outer.nesting + 1, ..outer },
+        };
         let plan = Plan { captures, instructions: instructions.into(), steps };
         match self.dispatch(base, path, None, None)? {
             Value::Promise(promise) if promise.is_pending() => {
@@ -86,7 +100,8 @@ impl<T> Session<T> {
             return Err(Error::plain("Invalid empty mapper function."));
         }
         loop {
-            plan.steps.set(plan.steps.get().checked_sub(1).ok_or_else(too_much)?);
+            let left = &plan.steps.left;
+            left.set(left.get().checked_sub(1).ok_or_else(too_much)?);
             let mapper = Mapper { captures: &plan.captures, variables: &variables, steps: &plan.steps };
             let scope = Scope { session: self, mapper: Some(mapper) };
             let mut reader = Reader::new(scan, scope);

@@ -2,6 +2,7 @@
 //! test asserts the refusal, and that what the session keeps stays within its bounds.
 
 use std::fmt::Write;
+use std::time::{Duration, Instant};
 
 use capnweb::Limits;
 use serde_json::Value;
@@ -132,7 +133,7 @@ fn nesting_without_end_ends_the_session_in_whatever_it_hides() {
     let deep = 100_000;
     let (arrays, objects) = ("[".repeat(2 * deep), r#"{"a":"#.repeat(deep));
     for (code, open) in [
-        ("BAD_MESSAGE", arrays.clone()),
+        ("LIMIT", arrays.clone()),
         ("LIMIT", objects.clone()),
         ("LIMIT", format!(r#"["push",{arrays}"#)),
         ("LIMIT", format!(r#"["push",["pipeline",0,["echo"],[{objects}"#)),
@@ -171,18 +172,23 @@ fn calls_as_deep_as_may_be_are_served_on_a_small_stack() {
 }
 
 #[test]
-fn maps_as_deep_as_may_be_are_served_on_a_small_stack() {
-    for deep in [50, 100, 150, 200, 250, 260, 400] {
-        let open = r#"["remap",0,[],[],["#.repeat(deep);
-        let nested = format!(r#"{open}["pipeline",0]{}"#, "]]".repeat(deep));
+fn maps_nested_without_end_are_refused_before_the_stack_is() {
+    for deep in [17, 100, 250] {
+        let nested = format!(r#"{}["pipeline",0]{}"#, r#"["remap",0,[],[],["#.repeat(deep), "]]".repeat(deep));
         let small = std::thread::Builder::new().stack_size(SMALL);
-        let served = small.spawn(move || {
-            let mut host = after(&["[\"push\",7]", &format!(r#"["stream",{}]"#, nested.replacen(",0,", ",1,", 1))]);
-            (host.settle().frames, host.ended().is_some())
+        let refused = small.spawn(move || {
+            let mut host = after(&[r#"["push",7]"#, &format!(r#"["push",["remap",1,[],[],[{nested}]]]"#), r#"["pull",2]"#]);
+            refused(&mut host, 2);
         });
-        let (frames, ended) = served.expect("a thread").join().expect("no overflow");
-        assert!(ended || frames.len() == 1, "{frames:?}");
+        refused.expect("a thread").join().expect("no overflow");
     }
+}
+
+#[test]
+fn maps_nested_as_deep_as_may_be_are_served() {
+    let nested = format!(r#"{}["pipeline",0]{}"#, r#"["remap",0,[],[],["#.repeat(16), "]]".repeat(16));
+    let mut host = after(&[r#"["push",7]"#, &format!(r#"["stream",["remap",1,[],[],[{nested}]]]"#)]);
+    assert_eq!(host.settle().frames, [r#"["resolve",2,7]"#]);
 }
 
 #[test]
@@ -300,6 +306,52 @@ fn a_value_that_many_wait_for_does_not_fill_the_memory_when_it_comes() {
     let grown = resident_bytes().saturating_sub(before);
     assert!(grown < 256 << 20, "{} MiB", grown >> 20);
     assert!(host.kept_bytes() <= Limits::default().kept_bytes, "{} bytes kept", host.kept_bytes());
+}
+
+#[test]
+fn a_value_that_many_ask_for_does_not_fill_the_memory_when_it_comes() {
+    let mut host = after(&[&call("echo", r#"["promise",-1]"#)]);
+    for id in 2..1_000 {
+        host.receive(r#"["push",["pipeline",1]]"#);
+        host.receive(&format!(r#"["pull",{id}]"#));
+    }
+    let before = resident_bytes();
+    host.receive(&format!(r#"["resolve",-1,"{}"]"#, "x".repeat(1 << 20)));
+    let grown = resident_bytes().saturating_sub(before);
+    assert!(grown < 256 << 20, "{} MiB", grown >> 20);
+}
+
+#[test]
+fn an_error_that_many_share_counts_as_kept_for_each() {
+    let mut host = after(&[&call("echo", r#"["promise",-1]"#)]);
+    host.receive(&format!(r#"["reject",-1,["error","Error","{}"]]"#, "x".repeat(1 << 20)));
+    let before = resident_bytes();
+    for _ in 0..1_000 {
+        host.receive(r#"["push",["pipeline",1,["x"],[]]]"#);
+    }
+    let grown = resident_bytes().saturating_sub(before);
+    assert!(grown < 256 << 20, "{} MiB", grown >> 20);
+}
+
+#[test]
+fn an_object_with_equal_keys_is_read_in_a_time_that_grows_with_its_length() {
+    let keys: String = (0..100_000).map(|k| format!(r#""{k}":1,"#)).collect();
+    let again = r#""99999":1,"#.repeat(400_000);
+    let began = Instant::now();
+    let mut host = after(&[&format!(r#"["push",{{{keys}{again}"a":1}}]"#)]);
+    goes_on(&mut host);
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+}
+
+#[test]
+fn properties_of_a_large_object_are_found_in_a_time_that_does_not_grow_with_it() {
+    let keys: String = (0..500_000).map(|k| format!(r#""{k}":1,"#)).collect();
+    let mut host = after(&[&format!(r#"["push",{{{keys}"a":1}}]"#)]);
+    let reads = vec![r#"["pipeline",1,["a"]]"#; 9_000].join(",");
+    let began = Instant::now();
+    host.receive(&format!(r#"["push",[[{reads}]]]"#));
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    goes_on(&mut host);
 }
 
 /// The most that this process has held so far.
