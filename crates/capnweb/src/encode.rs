@@ -274,7 +274,7 @@ const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz
 pub(crate) fn read_base64(text: &str) -> Option<Vec<u8>> {
     let digits = text.trim_end_matches('=').as_bytes();
     if text.len() - digits.len() > 2
-        || (text.len() != digits.len() && text.len() % 4 != 0)
+        || (text.len() != digits.len() && !text.len().is_multiple_of(4))
         || digits.len() % 4 == 1
     {
         return None;

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::rc::Rc;
 
 use super::Session;
+use super::remap::{Plan, Steps};
 use super::tables::{Arguments, Held, Import, ImportKind, Stage};
 use crate::error::{Error, Violation};
 use crate::handle::{PipeId, Promise, Readable, Remote};
@@ -23,7 +24,7 @@ pub(super) struct Mapper<'s, T> {
     /// The element, then what the instructions before this one gave.
     pub(super) variables: &'s [Value<T>],
     /// What nested remaps may still cost.
-    pub(super) steps: &'s super::remap::Steps,
+    pub(super) steps: &'s Steps,
 }
 
 /// What an id of the peer stands for.
@@ -100,10 +101,18 @@ impl<'s, T> Reader<'_, T, Scope<'s, T>> {
     fn place(&mut self, result: Result<Value<T>, Error>) -> Value<T> {
         match result {
             Ok(value) => {
-                self.promises += usize::from(matches!(value, Value::Promise(_)));
+                // A part of a result may hold promises of the host.
+                let may_wait = matches!(
+                    value,
+                    Value::Promise(_) | Value::Array(_) | Value::Object(_) | Value::Encoded(_)
+                );
+                self.promises += usize::from(may_wait);
                 value
             }
-            Err(error) => self.refuse(error),
+            Err(error) => {
+                self.promises += 1;
+                Value::Promise(self.importer.session.broken(error))
+            }
         }
     }
 
@@ -151,8 +160,14 @@ impl<'s, T> Reader<'_, T, Scope<'s, T>> {
         let Base::Value(base) = base else {
             return Ok(self.refuse(Error::type_error("a stream cannot be mapped")));
         };
-        let steps = self.importer.mapper.as_ref().map(|mapper| mapper.steps.clone());
-        let result = self.importer.session.remap(&base, path, captures, instructions, steps);
+        let session = &mut *self.importer.session;
+        let steps = match &self.importer.mapper {
+            Some(mapper) => mapper.steps.nested(),
+            None => Ok(Steps::new(session.limits.remap_steps)),
+        };
+        let instructions = instructions.into();
+        let result =
+            steps.and_then(|steps| session.remap(&base, path, Plan { captures, instructions, steps }));
         Ok(self.place(result))
     }
 

@@ -38,6 +38,9 @@ impl<T> Exporter<T> for Session<T> {
                 if !std::rc::Rc::ptr_eq(&source.0.drops, &self.drops) {
                     return Err(Refused::Foreign);
                 }
+                if !self.imports.contains_key(&source.0.id) {
+                    return Err(Refused::Unsendable("the stream's writer is gone"));
+                }
                 if source.0.sent.replace(true) {
                     return Err(Refused::Unsendable("a stream can be sent once"));
                 }
@@ -90,7 +93,7 @@ impl<T> Session<T> {
             None => self.rejection(id, &Error::type_error("a stream cannot be pulled")),
             Some(Value::Promise(promise)) => match &*promise.0.state.borrow() {
                 State::Fulfilled(value, _) => self.resolution(id, value),
-                State::Rejected(error) => self.rejection(id, error),
+                State::Rejected(error, _) => self.rejection(id, error),
                 State::Pending(_) => self.rejection(id, &Error::plain("it was asked for too early")),
             },
             Some(value) => self.resolution(id, &value),

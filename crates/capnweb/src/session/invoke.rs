@@ -151,7 +151,7 @@ impl<T> Session<T> {
     pub(super) fn resume(&mut self, key: Place, promise: &Promise<T>) {
         let Some(work) = self.work.get_mut(key) else { return };
         let failed = match &*promise.0.state.borrow() {
-            State::Rejected(error) => Some(Error::clone(error)),
+            State::Rejected(error, _) => Some(Rc::clone(error)),
             _ => None,
         };
         if failed.is_none() && work.remaining > 1 {
@@ -161,6 +161,7 @@ impl<T> Session<T> {
         let Some(work) = self.work.remove(key) else { return };
         drop(work.weight);
         if let Some(error) = failed {
+            let error = self.copy_error(&error);
             return self.fail(work.task, error);
         }
         match work.task {
@@ -243,7 +244,7 @@ impl<T> Session<T> {
             }
             Ok(Value::Promise(promise)) => match &*promise.0.state.borrow() {
                 State::Fulfilled(value, _) => self.copy(value),
-                State::Rejected(error) => Err(Error::clone(error)),
+                State::Rejected(error, _) => Err(self.copy_error(error)),
                 State::Pending(_) => return,
             },
             result => result,
@@ -253,7 +254,10 @@ impl<T> Session<T> {
                 let weight = self.weigh(value.weight());
                 State::Fulfilled(value, weight)
             }
-            Err(error) => State::Rejected(Rc::new(error)),
+            Err(error) => {
+                let weight = self.weigh(error.weight());
+                State::Rejected(Rc::new(error), Some(weight))
+            }
         };
         if let State::Pending(waiters) = out.0.state.replace(state) {
             self.ready.extend(waiters.into_iter().map(|waiter| (waiter, out.clone())));
@@ -264,6 +268,13 @@ impl<T> Session<T> {
     pub(super) fn fulfilled(&mut self, value: Value<T>) -> Promise<T> {
         let promise = Promise::pending();
         self.settle(&promise, Ok(value));
+        promise
+    }
+
+    /// A result that will never be.
+    pub(super) fn broken(&mut self, error: Error) -> Promise<T> {
+        let promise = Promise::pending();
+        self.settle(&promise, Err(error));
         promise
     }
 
@@ -282,7 +293,7 @@ impl<T> Session<T> {
                 let known = match &*promise.0.state.borrow() {
                     State::Pending(_) => None,
                     State::Fulfilled(value, _) => Some(self.copy(value)?),
-                    State::Rejected(error) => return Err(Error::clone(error)),
+                    State::Rejected(error, _) => return Err(self.copy_error(error)),
                 };
                 match known {
                     Some(known) => {
@@ -317,6 +328,17 @@ impl<T> Session<T> {
         Ok(value.clone())
     }
 
+    /// Copies an error, of which one message can ask for many times too.
+    pub(super) fn copy_error(&mut self, error: &Error) -> Error {
+        match self.budget.copied_bytes.checked_sub(error.weight()) {
+            Some(left) => {
+                self.budget.copied_bytes = left;
+                error.clone()
+            }
+            None => Error::range_error("an error is passed on too often in one message"),
+        }
+    }
+
     /// Follows a path through what is known.
     fn walk(&mut self, base: &Value<T>, path: &[Key]) -> Result<Found<T>, Error> {
         self.walk_from(base, path, 0)
@@ -336,7 +358,10 @@ impl<T> Session<T> {
                 _ if is_prototype_key(key) => value = &undefined,
                 Value::Undefined => return Err(no_property(key)),
                 Value::Array(items) => value = element(items, key).unwrap_or(&undefined),
-                Value::Object(object) => value = property(object, key).unwrap_or(&undefined),
+                Value::Object(object) => {
+                    self.search(object.len())?;
+                    value = property(object, key).unwrap_or(&undefined);
+                }
                 _ => value = &undefined,
             }
         }
@@ -348,10 +373,18 @@ impl<T> Session<T> {
         }
     }
 
+    /// Pays for looking through so many names.
+    fn search(&mut self, names: usize) -> Result<(), Error> {
+        let left = self.budget.names.checked_sub(names);
+        self.budget.names =
+            left.ok_or_else(|| Error::range_error("large objects are searched too often in one message"))?;
+        Ok(())
+    }
+
     fn walk_promise(&mut self, promise: &Promise<T>, path: &[Key], at: usize) -> Result<Found<T>, Error> {
         match &*promise.0.state.borrow() {
             State::Pending(_) => Ok(Found::Promise(promise.clone(), at)),
-            State::Rejected(error) => Err(Error::clone(error)),
+            State::Rejected(error, _) => Err(self.copy_error(error)),
             // Data that is asked for as a whole stays where it is.
             State::Fulfilled(value, _) if at == path.len() && !is_capability(value) => {
                 Ok(Found::Value(Value::Promise(promise.clone())))

@@ -180,7 +180,12 @@ struct Budget {
     values: usize,
     calls: usize,
     copied_bytes: usize,
+    /// Names of properties to look at.
+    names: usize,
 }
+
+/// How many names of properties one message may have looked at: objects are searched from their beginning.
+const SEARCHED_NAMES: usize = 1 << 26;
 
 impl Closed {
     /// The code for the close frame of a WebSocket.
@@ -351,7 +356,12 @@ impl<T> Session<T> {
     }
 
     fn fresh_budget(&self) -> Budget {
-        Budget { values: self.limits.values, calls: self.limits.calls, copied_bytes: self.limits.kept_bytes }
+        Budget {
+            values: self.limits.values,
+            calls: self.limits.calls,
+            copied_bytes: self.limits.kept_bytes,
+            names: SEARCHED_NAMES,
+        }
     }
 
     fn weigh(&self, bytes: usize) -> Weight {
@@ -404,7 +414,10 @@ impl<T> Session<T> {
 
     /// Goes on with all work whose results have come, and looks at the bounds.
     fn run(&mut self) {
-        while let Some((waiter, promise)) = self.ready.pop_front() {
+        // What comes of one value can be more than all bounds: so they are looked at on the way.
+        while !self.is_over_a_bound()
+            && let Some((waiter, promise)) = self.ready.pop_front()
+        {
             match waiter {
                 Waiter::Pull(id) => self.send_value(id),
                 Waiter::Work(key) => self.resume(key, &promise),
@@ -420,6 +433,10 @@ impl<T> Session<T> {
             self.actions.retain(|action| !matches!(action, Action::Send(_)));
             self.end(Cause::Violation(Violation::Limit("queued_bytes", self.limits.queued_bytes)));
         }
+    }
+
+    fn is_over_a_bound(&self) -> bool {
+        self.kept.get() > self.limits.kept_bytes || self.queued > self.limits.queued_bytes
     }
 
     fn end(&mut self, cause: Cause) {

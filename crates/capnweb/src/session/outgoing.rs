@@ -57,7 +57,7 @@ impl<T> Session<T> {
     }
 
     /// Calls a method with one frame, acknowledged by [`Action::Answered`], that leaves nothing in the tables: the way
-    /// to deliver events. Its result cannot be called, and it cannot be cancelled. Peers older than capnweb 0.5 end the
+    /// to deliver events. Its result is `undefined` or an error, and it cannot be cancelled. Peers older than capnweb 0.5 end the
     /// session. See [`window`](Self::window) for how much to send.
     ///
     /// # Errors
@@ -148,6 +148,8 @@ impl<T> Session<T> {
                 }
                 self.imports.remove(&id);
                 self.questions -= 1;
+                // Only that it was taken counts: what it gave may not even be known.
+                let result = result.map(|_| Value::Undefined);
                 self.actions.push_back(Action::Answered { question: QuestionId(id), result });
             }
             ImportKind::Forwarded(out) => {

@@ -119,8 +119,8 @@ impl<T> Session<T> {
     pub(super) fn release_pipe(&mut self, id: i64) {
         let Some(pipe) = self.pipes.get_mut(&id) else { return };
         if pipe.stage == Stage::New {
-            self.pipes.remove(&id);
-            return;
+            // Nobody can ask for the reading end any more.
+            return self.cancel_pipe(PipeId(id));
         }
         if !pipe.closed {
             let reason = Error::plain("the writer has gone without closing the stream");

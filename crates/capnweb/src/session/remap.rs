@@ -17,7 +17,6 @@ const NESTING: usize = 16;
 
 /// How many instructions a remap may still carry out, shared with those that are nested in it, and in how many others
 /// it is nested itself.
-#[derive(Clone)]
 pub(super) struct Steps {
     left: Rc<Cell<usize>>,
     nesting: usize,
@@ -25,10 +24,25 @@ pub(super) struct Steps {
 
 /// A remap that waits for what it is to work on.
 pub(super) struct Plan<T> {
-    captures: Vec<Value<T>>,
+    pub(super) captures: Vec<Value<T>>,
     /// The text of the list of instructions. It is read anew for every element.
-    instructions: Rc<str>,
-    steps: Steps,
+    pub(super) instructions: Box<str>,
+    pub(super) steps: Steps,
+}
+
+impl Steps {
+    /// Steps for a remap that is nested in no other.
+    pub(super) fn new(most: usize) -> Self {
+        Self { left: Rc::new(Cell::new(most)), nesting: 0 }
+    }
+
+    /// What is left of them for a remap that is nested in this one.
+    pub(super) fn nested(&self) -> Result<Self, Error> {
+        match self.nesting {
+            NESTING => Err(Error::range_error("remaps are nested too deep")),
+            nesting => Ok(Self { left: Rc::clone(&self.left), nesting: nesting + 1 }),
+        }
+    }
 }
 
 impl<T> Session<T> {
@@ -37,18 +51,8 @@ impl<T> Session<T> {
         &mut self,
         base: &Value<T>,
         path: Vec<Key>,
-        captures: Vec<Value<T>>,
-        instructions: &str,
-        steps: Option<Steps>,
+        plan: Plan<T>,
     ) -> Result<Value<T>, Error> {
-        let steps = match steps {
-            None => Steps { left: Rc::new(Cell::new(self.limits.remap_steps)), nesting: 0 },
-            Some(outer) if outer.nesting == NESTING => {
-                return Err(Error::range_error("remaps are nested too deep"));
-            }
-            Some(outer) => Steps { nesting: outer.nesting + 1, ..outer },
-        };
-        let plan = Plan { captures, instructions: instructions.into(), steps };
         match self.dispatch(base, path, None, None)? {
             Value::Promise(promise) if promise.is_pending() => {
                 let out = self.place_for(None)?;
@@ -65,7 +69,7 @@ impl<T> Session<T> {
     pub(super) fn apply(&mut self, plan: Plan<T>, promise: &Promise<T>) -> Result<Value<T>, Error> {
         let value = match &*promise.0.state.borrow() {
             State::Fulfilled(value, _) => self.copy(value)?,
-            State::Rejected(error) => return Err(Error::clone(error)),
+            State::Rejected(error, _) => return Err(self.copy_error(error)),
             State::Pending(_) => return Err(Error::plain("nothing is there to be mapped")),
         };
         self.apply_to(&plan, value)

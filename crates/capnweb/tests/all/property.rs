@@ -9,8 +9,10 @@ use capnweb::{
 type Host = Value<u64>;
 
 /// Sequences in a usual run, and in a long one (`A2A_WEBCAP_LONG=1`).
-const SEQUENCES: (u64, u64) = (2_000, 100_000);
-const STEPS: usize = 60;
+const SEQUENCES: (u64, u64) = (10_000, 100_000);
+const STEPS: usize = 150;
+/// Where depth begins to count in an answer.
+const ANSWER: usize = 100;
 
 struct Random(u64);
 
@@ -128,7 +130,7 @@ impl End {
     }
 
     fn value(&mut self, random: &mut Random, depth: usize) -> Host {
-        match random.below(if depth < 3 { 11 } else { 8 }) {
+        match random.below(if depth % ANSWER < 3 { 11 } else { 8 }) {
             0 => Value::Undefined,
             1 => "text".into(),
             2 => {
@@ -141,8 +143,12 @@ impl End {
                 local.into()
             }
             3 if !self.locals.is_empty() => self.locals[random.below(self.locals.len())].clone().into(),
-            4 if !self.remotes.is_empty() => self.remotes[random.below(self.remotes.len())].clone().into(),
-            5 if !self.questions.is_empty() => {
+            4 if !self.remotes.is_empty() => {
+                let remote = self.remotes[random.below(self.remotes.len())].clone();
+                // Not in an answer: two ends that answer with each other's answers wait for ever.
+                if depth >= ANSWER && remote.id() > 0 { Value::Null } else { remote.into() }
+            }
+            5 if depth < ANSWER && !self.questions.is_empty() => {
                 self.questions[random.below(self.questions.len())].result().clone().into()
             }
             6 => {
@@ -204,9 +210,9 @@ impl End {
             )),
             2 => {
                 arguments.into_iter().for_each(|value| self.keep(value));
-                Ok(self.value(random, 0))
+                Ok(self.value(random, ANSWER))
             }
-            _ => Ok(self.value(random, 0)),
+            _ => Ok(self.value(random, ANSWER)),
         };
         self.session.answer(id, result);
     }

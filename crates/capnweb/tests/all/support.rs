@@ -8,11 +8,11 @@ use capnweb::{
     Readable, Remote, Session, Violation,
 };
 
-pub type Value = capnweb::Value<Object>;
+pub(crate) type Value = capnweb::Value<Object>;
 
 /// What the service hands out.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Object {
+pub(crate) enum Object {
     Service,
     Greeter,
     AddOne,
@@ -21,24 +21,24 @@ pub enum Object {
 }
 
 /// A session, and what it has made of what it was sent.
-pub struct Bench {
-    pub session: Session<Object>,
-    pub sent: Vec<String>,
-    pub dropped: Vec<Object>,
-    pub answered: Vec<(QuestionId, Result<Value, Error>)>,
-    pub cancelled: Vec<CallId>,
-    pub closed: Option<Closed>,
+pub(crate) struct Bench {
+    pub(crate) session: Session<Object>,
+    pub(crate) sent: Vec<String>,
+    pub(crate) dropped: Vec<Object>,
+    pub(crate) answered: Vec<(QuestionId, Result<Value, Error>)>,
+    pub(crate) cancelled: Vec<CallId>,
+    pub(crate) closed: Option<Closed>,
     /// What was called, in order.
-    pub started: Vec<String>,
+    pub(crate) started: Vec<String>,
     /// What arrived in streams.
-    pub written: Vec<String>,
+    pub(crate) written: Vec<String>,
     /// Calls of `hold`, which the test answers.
-    pub held: Vec<CallId>,
+    pub(crate) held: Vec<CallId>,
     /// Chunks are answered by the test.
-    pub slow_reader: bool,
-    pub unread: Vec<CallId>,
-    pub kept: Option<Remote>,
-    pub readable: Option<Readable>,
+    pub(crate) slow_reader: bool,
+    pub(crate) unread: Vec<CallId>,
+    pub(crate) kept: Option<Remote>,
+    pub(crate) readable: Option<Readable>,
     calling: HashMap<QuestionId, (CallId, Question)>,
     gates: HashMap<String, Vec<CallId>>,
     consuming: HashMap<PipeId, (CallId, Readable, Vec<Value>)>,
@@ -46,11 +46,11 @@ pub struct Bench {
 }
 
 impl Bench {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::with(Limits::default())
     }
 
-    pub fn with(limits: Limits) -> Self {
+    pub(crate) fn with(limits: Limits) -> Self {
         Self {
             session: Session::new(Object::Service, limits),
             sent: Vec::new(),
@@ -73,7 +73,7 @@ impl Bench {
     }
 
     /// Sends frames, lets the service do all it can, and gives what it sent.
-    pub fn say(&mut self, frames: &[&str]) -> Vec<String> {
+    pub(crate) fn say(&mut self, frames: &[&str]) -> Vec<String> {
         for frame in frames {
             self.session.receive(frame);
             self.work();
@@ -82,20 +82,20 @@ impl Bench {
     }
 
     /// Lets the service do all it can, and gives what it sent.
-    pub fn heard(&mut self) -> Vec<String> {
+    pub(crate) fn heard(&mut self) -> Vec<String> {
         self.work();
         std::mem::take(&mut self.sent)
     }
 
     /// How the session ended.
-    pub fn violation(&self) -> Option<&Violation> {
+    pub(crate) fn violation(&self) -> Option<&Violation> {
         match &self.closed.as_ref()?.cause {
             Cause::Violation(violation) => Some(violation),
             _ => None,
         }
     }
 
-    pub fn work(&mut self) {
+    pub(crate) fn work(&mut self) {
         while let Some(action) = self.session.poll() {
             match action {
                 Action::Send(frame) => {
@@ -260,7 +260,7 @@ fn number(arguments: &[Value], index: usize) -> f64 {
 }
 
 /// A value as a person would write it.
-pub fn text(value: &Value) -> String {
+pub(crate) fn text(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Number(number) => number.to_string(),
@@ -270,17 +270,17 @@ pub fn text(value: &Value) -> String {
 }
 
 /// A local object that nothing else has.
-pub fn local(bench: &mut Bench, object: Object) -> Local<Object> {
+pub(crate) fn local(bench: &mut Bench, object: Object) -> Local<Object> {
     bench.session.local(object)
 }
 
 /// Frames, as the assertions write them.
-pub fn frames(frames: &[&str]) -> Vec<String> {
+pub(crate) fn frames(frames: &[&str]) -> Vec<String> {
     frames.iter().map(|frame| (*frame).to_owned()).collect()
 }
 
 /// Says frames to a new bench and gives its answers and the bench.
-pub fn play(input: &[&str]) -> (Vec<String>, Bench) {
+pub(crate) fn play(input: &[&str]) -> (Vec<String>, Bench) {
     let mut bench = Bench::new();
     let output = bench.say(input);
     (output, bench)
@@ -288,14 +288,14 @@ pub fn play(input: &[&str]) -> (Vec<String>, Bench) {
 
 /// Says frames to a new bench, which must not end the session, and compares what it sends.
 #[track_caller]
-pub fn answers(input: &[&str], output: &[&str]) {
+pub(crate) fn answers(input: &[&str], output: &[&str]) {
     let (sent, bench) = play(input);
     assert_eq!(sent, frames(output), "to {input:?}");
     assert_eq!(bench.closed, None, "the session goes on");
 }
 
 /// A counter of calls that a hook makes.
-pub fn count() -> (Rc<std::cell::Cell<usize>>, impl Fn() + 'static) {
+pub(crate) fn count() -> (Rc<std::cell::Cell<usize>>, impl Fn() + 'static) {
     let count = Rc::new(std::cell::Cell::new(0));
     let hook = Rc::clone(&count);
     (count, move || hook.set(hook.get() + 1))
