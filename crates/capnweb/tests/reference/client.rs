@@ -82,7 +82,9 @@ impl Client {
                 self.released.insert(*label);
                 json!(["release", id, 1])
             }
-            Act::Drop { symbol } if self.numbers.contains_key(symbol) && self.dropped.insert(symbol.clone()) => {
+            Act::Drop { symbol }
+                if self.numbers.contains_key(symbol) && self.dropped.insert(symbol.clone()) =>
+            {
                 json!(["release", self.numbers[symbol], 1])
             }
             Act::Answer { target, with } => {
@@ -180,9 +182,7 @@ impl Client {
             _ if symbol.contains(['.', '#']) => {
                 (!self.dropped.contains(symbol)).then(|| self.numbers.get(symbol).copied())?
             }
-            b'p' => {
-                self.result(label()?)
-            }
+            b'p' => self.result(label()?),
             // Each is exported once: the reference counts a second time wrongly.
             _ if self.exports.contains_key(symbol) => None,
             _ => {

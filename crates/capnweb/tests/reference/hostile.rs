@@ -10,7 +10,6 @@ use serde_json::Value;
 use crate::dice::Dice;
 use crate::support::Host;
 
-
 /// The stack of a thread that serves sessions, if nobody asks for another one.
 const SMALL: usize = 2 << 20;
 
@@ -58,7 +57,20 @@ fn call(method: &str, arguments: &str) -> String {
 
 #[test]
 fn a_number_that_is_no_whole_number_ends_the_session_wherever_it_stands() {
-    let numbers = ["0.5", "-0.5", "1e400", "-1e400", "1e19", "9007199254740994", r#""1""#, "null", "true", "[]", "{}", "[[1]]"];
+    let numbers = [
+        "0.5",
+        "-0.5",
+        "1e400",
+        "-1e400",
+        "1e19",
+        "9007199254740994",
+        r#""1""#,
+        "null",
+        "true",
+        "[]",
+        "{}",
+        "[[1]]",
+    ];
     let messages = [
         r#"["pull",N]"#,
         r#"["release",N,1]"#,
@@ -174,10 +186,15 @@ fn calls_as_deep_as_may_be_are_served_on_a_small_stack() {
 #[test]
 fn maps_nested_without_end_are_refused_before_the_stack_is() {
     for deep in [17, 100, 250] {
-        let nested = format!(r#"{}["pipeline",0]{}"#, r#"["remap",0,[],[],["#.repeat(deep), "]]".repeat(deep));
+        let nested =
+            format!(r#"{}["pipeline",0]{}"#, r#"["remap",0,[],[],["#.repeat(deep), "]]".repeat(deep));
         let small = std::thread::Builder::new().stack_size(SMALL);
         let refused = small.spawn(move || {
-            let mut host = after(&[r#"["push",7]"#, &format!(r#"["push",["remap",1,[],[],[{nested}]]]"#), r#"["pull",2]"#]);
+            let mut host = after(&[
+                r#"["push",7]"#,
+                &format!(r#"["push",["remap",1,[],[],[{nested}]]]"#),
+                r#"["pull",2]"#,
+            ]);
             refused(&mut host, 2);
         });
         refused.expect("a thread").join().expect("no overflow");
@@ -433,7 +450,8 @@ fn more_capabilities_than_may_be_held_end_the_session() {
     let bound = Limits::default().imports;
     let mut most = 0;
     for part in 0..4 {
-        let some: Vec<String> = (1..=bound / 2).map(|k| format!(r#"["export",-{}]"#, part * bound + k)).collect();
+        let some: Vec<String> =
+            (1..=bound / 2).map(|k| format!(r#"["export",-{}]"#, part * bound + k)).collect();
         host.receive(&format!(r#"["push",[[{}]]]"#, some.join(",")));
         host.settle();
         most = most.max(host.imports());
@@ -498,7 +516,9 @@ fn of_equal_keys_the_last_counts_and_the_others_leave_nothing() {
 #[test]
 fn half_a_surrogate_pair_fails_its_own_call() {
     for text in [r"\ud800", r"\udfff", r"\ud800x", r"\ud800\ud800", r"\udc00\ud800", r"x\ud83d"] {
-        for value in [format!(r#""{text}""#), format!(r#"{{"{text}":1}}"#), format!(r#"{{"{text}":["undefined"]}}"#)] {
+        for value in
+            [format!(r#""{text}""#), format!(r#"{{"{text}":1}}"#), format!(r#"{{"{text}":["undefined"]}}"#)]
+        {
             let mut host = after(&[&call("echo", &value), r#"["pull",1]"#]);
             refused(&mut host, 1);
         }
@@ -513,10 +533,34 @@ fn half_a_surrogate_pair_in_a_path_ends_the_session() {
 #[test]
 fn what_is_no_json_ends_the_session() {
     for text in [
-        "garbage", "{", "[\"pull\",0", "[\"pull\",0]x", "[\"pull\",0][\"pull\",0]", "[\"pull\",00]", "[\"pull\",0x0]",
-        "[\"pull\",0,]", "[\"pull\",-]", "[\"push\",\"a\nb\"]", "[\"push\",\"\\x41\"]", "[\"push\",\"\\u12\"]",
-        "\u{feff}[\"pull\",0]", "[\"push\",{a:1}]", "[\"push\",{\"a\":1,}]", "/**/[\"pull\",0]", "[\"push\",tru]", "", " ", "\"",
-        "[\"push\",.5]", "[\"push\",NaN]", "[\"push\",+0]", "[\"push\",1.]", "[\"push\",1e]", "[\"push\",01]", "[\"push\",-]", "]",
+        "garbage",
+        "{",
+        "[\"pull\",0",
+        "[\"pull\",0]x",
+        "[\"pull\",0][\"pull\",0]",
+        "[\"pull\",00]",
+        "[\"pull\",0x0]",
+        "[\"pull\",0,]",
+        "[\"pull\",-]",
+        "[\"push\",\"a\nb\"]",
+        "[\"push\",\"\\x41\"]",
+        "[\"push\",\"\\u12\"]",
+        "\u{feff}[\"pull\",0]",
+        "[\"push\",{a:1}]",
+        "[\"push\",{\"a\":1,}]",
+        "/**/[\"pull\",0]",
+        "[\"push\",tru]",
+        "",
+        " ",
+        "\"",
+        "[\"push\",.5]",
+        "[\"push\",NaN]",
+        "[\"push\",+0]",
+        "[\"push\",1.]",
+        "[\"push\",1e]",
+        "[\"push\",01]",
+        "[\"push\",-]",
+        "]",
     ] {
         ends("NOT_JSON", &[text]);
     }
@@ -524,7 +568,20 @@ fn what_is_no_json_ends_the_session() {
 
 #[test]
 fn json_that_is_no_message_ends_the_session() {
-    for text in ["null", "true", "5", "\"push\"", "{}", "[]", "[5]", "[null]", "[[]]", "[[\"push\",1]]", "[\"\"]", "[\"PUSH\",1]"] {
+    for text in [
+        "null",
+        "true",
+        "5",
+        "\"push\"",
+        "{}",
+        "[]",
+        "[5]",
+        "[null]",
+        "[[]]",
+        "[[\"push\",1]]",
+        "[\"\"]",
+        "[\"PUSH\",1]",
+    ] {
         ends("BAD_MESSAGE", &[text]);
     }
 }
@@ -618,9 +675,13 @@ fn an_ended_session_leaves_its_neighbour_alone() {
 /// Frames of every kind that do what they should.
 fn honest() -> Vec<String> {
     [
-        call("echo", r#"{"a":[[1,["bigint","5"],["date",5],["bytes","AQI"],["error","Error","m",null,{"c":1}]]]}"#),
+        call(
+            "echo",
+            r#"{"a":[[1,["bigint","5"],["date",5],["bytes","AQI"],["error","Error","m",null,{"c":1}]]]}"#,
+        ),
         r#"["push",["pipeline",1,["a",0]]]"#.to_owned(),
-        r#"["push",["remap",1,["a"],[["import",0]],[["pipeline",-1,["square"],[["pipeline",0]]]]]]"#.to_owned(),
+        r#"["push",["remap",1,["a"],[["import",0]],[["pipeline",-1,["square"],[["pipeline",0]]]]]]"#
+            .to_owned(),
         r#"["pull",3]"#.to_owned(),
         call("cb", r#"["export",-1]"#),
         r#"["pull",4]"#.to_owned(),
@@ -638,8 +699,22 @@ fn honest() -> Vec<String> {
 
 /// Changes a frame a little, as chance will have it.
 fn mutated(frame: &str, others: &[String], dice: &mut Dice) -> String {
-    const WORDS: [&str; 14] =
-        ["-1", "0", "1", "2", "[", "]", "[[", "]]", "null", "0.5", "1e400", "[\"undefined\"]", "{}", "\"__proto__\""];
+    const WORDS: [&str; 14] = [
+        "-1",
+        "0",
+        "1",
+        "2",
+        "[",
+        "]",
+        "[[",
+        "]]",
+        "null",
+        "0.5",
+        "1e400",
+        "[\"undefined\"]",
+        "{}",
+        "\"__proto__\"",
+    ];
     let mut bytes = frame.as_bytes().to_vec();
     let at = dice.under(bytes.len());
     match dice.under(5) {
@@ -677,7 +752,8 @@ fn no_mutation_of_honest_frames_is_more_than_a_typed_refusal() {
         }
         let said = host.settle();
         for frame in said.frames {
-            let frame: Value = serde_json::from_str(&frame).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+            let frame: Value =
+                serde_json::from_str(&frame).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
             assert!(frame[0].is_string(), "seed {seed}: {frame}");
         }
         if host.ended().is_some() {

@@ -18,7 +18,8 @@ pub(crate) fn directory() -> PathBuf {
 /// `A2A_WEBCAP_NEED_NODE=1` it fails, so that a run which counts cannot pass without it.
 pub(crate) fn is_here(test: &str) -> bool {
     let node = Command::new("node").arg("--version").output().is_ok_and(|output| output.status.success());
-    let installed = directory().join("node_modules/capnweb").is_dir() && directory().join("node_modules/ws").is_dir();
+    let installed =
+        directory().join("node_modules/capnweb").is_dir() && directory().join("node_modules/ws").is_dir();
     if node && installed {
         return true;
     }
@@ -97,7 +98,9 @@ impl Peer for Reference {
         let answers: Vec<(u64, Vec<String>, bool, Value)> =
             serde_json::from_str(&self.0.hear()).expect("an answer for every session");
         assert_eq!(answers.len(), said.len());
-        let size = |sizes: &Value, table: &str| usize::try_from(sizes[table].as_u64().expect("a size")).expect("small");
+        let size = |sizes: &Value, table: &str| {
+            usize::try_from(sizes[table].as_u64().expect("a size")).expect("small")
+        };
         answers
             .into_iter()
             .map(|(_, frames, ended, sizes)| Heard {

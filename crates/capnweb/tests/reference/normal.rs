@@ -40,9 +40,11 @@ pub(crate) fn frame(frame: &Value) -> Value {
 
 fn expression(expr: &Value) -> Value {
     match expr {
-        Value::Object(members) => {
-            members.iter().map(|(key, member)| (key.clone(), expression(member))).collect::<serde_json::Map<_, _>>().into()
-        }
+        Value::Object(members) => members
+            .iter()
+            .map(|(key, member)| (key.clone(), expression(member)))
+            .collect::<serde_json::Map<_, _>>()
+            .into(),
         Value::Array(parts) => match parts.as_slice() {
             [tag, name, message, rest @ ..] if tag == "error" && name.is_string() => {
                 error(name, message, rest.get(1).map(expression))

@@ -115,9 +115,12 @@ pub(crate) fn difference(ours: &Outcome, theirs: &Outcome) -> Option<String> {
 
 fn shown(said: &Said) -> String {
     let mut lines = said.frames.clone();
-    lines.extend(said.calls.iter().filter(|(_, calls)| calls.len() > 1).map(|(target, calls)| {
-        format!("in order on {target}: {}", Value::from(calls.clone()))
-    }));
+    lines.extend(
+        said.calls
+            .iter()
+            .filter(|(_, calls)| calls.len() > 1)
+            .map(|(target, calls)| format!("in order on {target}: {}", Value::from(calls.clone()))),
+    );
     lines.push(if said.ended { "ended".to_owned() } else { "alive".to_owned() });
     lines.join("\n  ")
 }

@@ -5,7 +5,16 @@ use serde_json::{Map, Value, json};
 use crate::dice::Dice;
 
 const TEXTS: [&str; 10] = [
-    "", "a", "text", "\u{0}\n\"\\", "é€😀", "\u{2028}", "import", "__proto__ in a text", "0", "a longer text, with blanks",
+    "",
+    "a",
+    "text",
+    "\u{0}\n\"\\",
+    "é€😀",
+    "\u{2028}",
+    "import",
+    "__proto__ in a text",
+    "0",
+    "a longer text, with blanks",
 ];
 const KEYS: [&str; 9] = ["a", "b", "", "0", "17", "key with blanks", "é", "then", "length"];
 const CLASSES: [&str; 7] =
@@ -109,7 +118,8 @@ fn base64(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::new();
     for chunk in bytes.chunks(3) {
-        let word = chunk.iter().fold(0_u32, |word, byte| word << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
+        let word =
+            chunk.iter().fold(0_u32, |word, byte| word << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
         for i in 0..=chunk.len() {
             text.push(char::from(ALPHABET[(word >> (18 - 6 * i) & 63) as usize]));
         }

@@ -196,7 +196,8 @@ fn theirs(vector: &Vector, played: &Value) -> Option<String> {
     let end: Option<End> = serde_json::from_value(played["end"].clone()).expect("an end");
     let alike = match (&end, &vector.end) {
         (Some(end), Some(expected)) => {
-            end.code == expected.code && expected.reason.as_ref().is_none_or(|_| end.reason == expected.reason)
+            end.code == expected.code
+                && expected.reason.as_ref().is_none_or(|_| end.reason == expected.reason)
         }
         (end, expected) => end.is_some() == expected.is_some(),
     };
@@ -230,7 +231,9 @@ fn frames(frames: impl Iterator<Item = Value>, words: Words<'_>) -> Vec<Value> {
 fn worded(mut frame: Value, words: Words<'_>) -> Value {
     match (frame[0].as_str(), words) {
         // What the JavaScript engine says of bad JSON depends on its version.
-        (Some("abort"), Words::Reference) if frame[1][1] == "SyntaxError" => json!(["abort", ["error", "SyntaxError"]]),
+        (Some("abort"), Words::Reference) if frame[1][1] == "SyntaxError" => {
+            json!(["abort", ["error", "SyntaxError"]])
+        }
         (Some("abort"), Words::Ours(_)) => json!(["abort"]),
         (Some("reject"), Words::Ours(vector)) if vector.wording.as_deref() == Some("free") => {
             frame[2] = json!(["error"]);

@@ -52,8 +52,15 @@ pub(crate) struct Writer {
 pub(crate) fn script(seed: u64) -> Vec<Act> {
     let mut dice = Dice::new(seed);
     let length = 3 + dice.under(22);
-    let mut writer =
-        Writer { dice, acts: Vec::new(), known: Vec::new(), next: 1, open: Vec::new(), kept: false, sunk: false };
+    let mut writer = Writer {
+        dice,
+        acts: Vec::new(),
+        known: Vec::new(),
+        next: 1,
+        open: Vec::new(),
+        kept: false,
+        sunk: false,
+    };
     for _ in 0..length {
         writer.act();
     }
@@ -122,7 +129,8 @@ impl Writer {
     }
 
     fn any(&mut self, kinds: &[Kind]) -> Option<Known> {
-        let fitting: Vec<Known> = self.known.iter().filter(|known| kinds.contains(&known.kind)).cloned().collect();
+        let fitting: Vec<Known> =
+            self.known.iter().filter(|known| kinds.contains(&known.kind)).cloned().collect();
         self.dice.any_of(&fitting)
     }
 
@@ -226,7 +234,11 @@ impl Writer {
         ];
         let path = *self.dice.one_of(&PATHS);
         if self.dice.chance(70) {
-            self.push(json!(["pipeline", 0, path]), if path == ["val"] { Kind::Number } else { Kind::Plain }, vec![]);
+            self.push(
+                json!(["pipeline", 0, path]),
+                if path == ["val"] { Kind::Number } else { Kind::Plain },
+                vec![],
+            );
         } else {
             self.push(json!(["pipeline", 0, path, []]), Kind::Failed, vec![]);
         }
@@ -336,18 +348,26 @@ impl Writer {
         };
         let instructions = match (each, self.dice.under(4)) {
             (0, 0) => json!([["pipeline", 0, ["id"]]]),
-            (0, 1) => json!([["pipeline", -1, ["task"], [["pipeline", 0, ["id"]]]], ["pipeline", 1, ["state"]]]),
+            (0, 1) => {
+                json!([["pipeline", -1, ["task"], [["pipeline", 0, ["id"]]]], ["pipeline", 1, ["state"]]])
+            }
             (0, 2) => json!([
                 ["pipeline", -1, ["square"], [["pipeline", 0, ["n"]]]],
                 { "id": ["pipeline", 0, ["id"]], "square": ["pipeline", 1], "list": [[1, ["undefined"]]] }
             ]),
             (1, 0) => json!([["pipeline", -1, ["square"], [["pipeline", 0]]]]),
-            (1, 1) => json!([["remap", 0, [], [["import", -1]], [["pipeline", -1, ["add"], [["pipeline", 0], 1]]]]]),
+            (1, 1) => {
+                json!([["remap", 0, [], [["import", -1]], [["pipeline", -1, ["add"], [["pipeline", 0], 1]]]]])
+            }
             (2, 0..=2) => json!([["pipeline", 0, ["increment"], [5]]]),
             (_, 3) => json!([{ "literal": [[1, "two"]] }]),
             _ => json!([["pipeline", 0, ["absent"]]]),
         };
-        self.push(json!(["remap", format!("p{input}"), [], [["import", 0]], instructions]), Kind::Plain, vec![]);
+        self.push(
+            json!(["remap", format!("p{input}"), [], [["import", 0]], instructions]),
+            Kind::Plain,
+            vec![],
+        );
         if each == 2 {
             self.wait();
         }
@@ -359,7 +379,8 @@ impl Writer {
         if self.dice.chance(60) {
             properties = json!({ "code": -32001, "data": plain(&mut self.dice, 2) });
         }
-        let label = self.call("fail", vec![json!(class), json!("no such task"), properties], Kind::Failed, vec![]);
+        let label =
+            self.call("fail", vec![json!(class), json!("no such task"), properties], Kind::Failed, vec![]);
         match self.dice.under(4) {
             0 => self.push(json!(["pipeline", format!("p{label}"), ["a", "b"], []]), Kind::Failed, vec![]),
             1 => self.push(pipeline(label, json!(["a"])), Kind::Failed, vec![]),
@@ -477,7 +498,10 @@ impl Writer {
         self.wait();
         for chunk in self.chunks() {
             let label = self.label();
-            self.acts.push(Act::Stream { label, expr: json!(["pipeline", format!("p{pipe}"), ["write"], [chunk]]) });
+            self.acts.push(Act::Stream {
+                label,
+                expr: json!(["pipeline", format!("p{pipe}"), ["write"], [chunk]]),
+            });
             if self.dice.chance(50) {
                 self.acts.push(Act::Wait);
             }
@@ -504,12 +528,16 @@ impl Writer {
         self.wait();
         for chunk in self.chunks() {
             let label = self.label();
-            self.acts.push(Act::Stream { label, expr: json!(["pipeline", format!("p{sink}.0"), ["write"], [chunk]]) });
+            self.acts.push(Act::Stream {
+                label,
+                expr: json!(["pipeline", format!("p{sink}.0"), ["write"], [chunk]]),
+            });
         }
         self.wait();
         if self.dice.chance(70) {
             let label = self.label();
-            self.acts.push(Act::Stream { label, expr: json!(["pipeline", format!("p{sink}.0"), ["close"], []]) });
+            self.acts
+                .push(Act::Stream { label, expr: json!(["pipeline", format!("p{sink}.0"), ["close"], []]) });
         } else {
             self.acts.push(Act::Drop { symbol: format!("p{sink}.0") });
             self.acts.push(Act::Release { label: sink });
@@ -576,5 +604,9 @@ impl Writer {
 
 /// A result, by a path or without one.
 fn pipeline(label: u32, path: Value) -> Value {
-    if path.is_null() { json!(["pipeline", format!("p{label}")]) } else { json!(["pipeline", format!("p{label}"), path]) }
+    if path.is_null() {
+        json!(["pipeline", format!("p{label}")])
+    } else {
+        json!(["pipeline", format!("p{label}"), path])
+    }
 }

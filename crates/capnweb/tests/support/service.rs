@@ -47,9 +47,38 @@ pub(crate) struct Service {
 }
 
 const METHODS: [&str; 32] = [
-    "square", "add", "echo", "keys", "nothing", "nil", "tasks", "task", "fail", "never", "gate", "open", "shut",
-    "makeCounter", "counters", "nested", "bump", "disposals", "cb", "passOn", "callWith", "callTimes", "callMember",
-    "keep", "callKept", "dropKept", "chunks", "consume", "ignore", "sink", "sunk", "writeTo",
+    "square",
+    "add",
+    "echo",
+    "keys",
+    "nothing",
+    "nil",
+    "tasks",
+    "task",
+    "fail",
+    "never",
+    "gate",
+    "open",
+    "shut",
+    "makeCounter",
+    "counters",
+    "nested",
+    "bump",
+    "disposals",
+    "cb",
+    "passOn",
+    "callWith",
+    "callTimes",
+    "callMember",
+    "keep",
+    "callKept",
+    "dropKept",
+    "chunks",
+    "consume",
+    "ignore",
+    "sink",
+    "sunk",
+    "writeTo",
 ];
 
 impl Service {
@@ -144,7 +173,9 @@ impl Service {
         name: &str,
         mut arguments: Vec<Any>,
     ) -> Result<Option<Any>, Error> {
-        let mut take = |at: usize| arguments.get_mut(at).map_or(Value::Undefined, |x| std::mem::replace(x, Value::Undefined));
+        let mut take = |at: usize| {
+            arguments.get_mut(at).map_or(Value::Undefined, |x| std::mem::replace(x, Value::Undefined))
+        };
         let now: Any = match name {
             "square" => number(&arguments, 0).map_or(f64::NAN, |n| n * n).into(),
             "add" => sum(&take(0), &take(1)),
@@ -245,7 +276,8 @@ impl Service {
             Value::Remote(function) => {
                 let question = session.call(&function, path, &[given])?;
                 let arguments = if name == "passOn" { Vec::new() } else { arguments };
-                self.waiting.insert(question.id(), Waiting::Return { call: id, _question: question, arguments });
+                self.waiting
+                    .insert(question.id(), Waiting::Return { call: id, _question: question, arguments });
                 Ok(None)
             }
             Value::Local(function) => {
@@ -272,7 +304,8 @@ impl Service {
         match session.call(&function, &[], &[Value::Number(results.len() as f64)]) {
             Ok(question) => {
                 let id = question.id();
-                self.waiting.insert(id, Waiting::Times { call, _question: question, function, results, count });
+                self.waiting
+                    .insert(id, Waiting::Times { call, _question: question, function, results, count });
             }
             Err(refused) => session.answer(call, Err(refused.into())),
         }

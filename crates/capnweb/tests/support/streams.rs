@@ -50,7 +50,10 @@ impl Service {
 
     /// Begins to write what calls have returned.
     pub(crate) fn begin_writing(&mut self, session: &mut Session<Thing>) {
-        self.writers.iter_mut().filter(|writer| writer.unanswered.is_empty()).for_each(|writer| writer.pump(session));
+        self.writers
+            .iter_mut()
+            .filter(|writer| writer.unanswered.is_empty())
+            .for_each(|writer| writer.pump(session));
     }
 
     pub(crate) fn consume(&mut self, call: CallId, readable: Any) -> Result<Option<Any>, Error> {
@@ -92,7 +95,9 @@ impl Service {
         question: QuestionId,
         result: Result<Any, Error>,
     ) {
-        let Some(at) = self.writers.iter().position(|writer| writer.unanswered.contains(&question)) else { return };
+        let Some(at) = self.writers.iter().position(|writer| writer.unanswered.contains(&question)) else {
+            return;
+        };
         let writer = &mut self.writers[at];
         writer.unanswered.retain(|other| *other != question);
         if result.is_ok() {
