@@ -281,7 +281,7 @@ impl<T> Session<T> {
     }
 
     /// Makes a promise, to be handed out before it is known what it will be, and settled by
-    /// [`answer`](Self::answer).
+    /// [`answer`](Self::answer). Settled with a value that holds itself, it is never freed.
     pub fn promise(&mut self) -> (CallId, Promise<T>) {
         let promise = Promise::pending();
         (self.add_call(&promise, 0), promise)

@@ -230,3 +230,18 @@ fn nesting_of_every_kind_fits_into_a_small_stack() {
     });
     worker.expect("a thread").join().expect("no overflow");
 }
+
+#[test]
+fn long_instructions_are_not_read_for_any_number_of_elements() {
+    let mut bench = bench(|limits| limits.kept_bytes = 100_000);
+    let sent = bench.say(&[
+        &format!(r#"["push",[[{}0]]]"#, "0,".repeat(199)),
+        &format!(r#"["push",["remap",1,[],[],["{}",7]]]"#, "x".repeat(1_000)),
+        r#"["pull",2]"#,
+    ]);
+    assert!(
+        sent[0].starts_with(r#"["reject",2,["error","RangeError","the remap takes too many steps"#),
+        "{sent:?}"
+    );
+    assert!(bench.closed.is_none());
+}
