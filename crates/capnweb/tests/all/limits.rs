@@ -211,3 +211,22 @@ fn a_peer_that_does_not_read_is_cut_off() {
     }
     assert!(session.is_ended());
 }
+
+#[test]
+fn nesting_of_every_kind_fits_into_a_small_stack() {
+    let inner = r#"["remap",0,[],[],["#;
+    let nested = format!(r#"["push",["remap",1,[],[],[{}7{}]]]"#, inner.repeat(255), "]]".repeat(255));
+    let calls =
+        format!(r#"["push",{}0{}]"#, r#"["pipeline",0,["echo"],[{"a":"#.repeat(127), "}]]".repeat(127));
+    let errors = format!(r#"["push",{}0{}]"#, r#"["error","E","m",null,{"a":"#.repeat(255), "}]".repeat(255));
+    let objects = format!(r#"["push",{}0{}]"#, r#"{"a":"#.repeat(255), "}".repeat(255));
+    let worker = std::thread::Builder::new().stack_size(2 << 20).spawn(move || {
+        for frame in [nested, calls, errors, objects] {
+            let mut bench = Bench::new();
+            bench.say(&["[\"push\",7]", &frame, r#"["pull",2]"#]);
+            let sent = bench.heard();
+            assert!(bench.closed.is_none(), "{:?} {sent:?}", bench.closed);
+        }
+    });
+    worker.expect("a thread").join().expect("no overflow");
+}
