@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::tables::{Arguments, Pending, Target, Task, Work};
+use super::tables::{Arguments, ImportKind, Pending, Target, Task, Work};
 use super::{Action, Call, CallId, Place, Session};
 use crate::error::Error;
 use crate::handle::{Local, Promise, Remote, State, Waiter};
@@ -133,8 +133,23 @@ impl<T> Session<T> {
         }
         match promise.0.call.get() {
             Some(key) => self.cancel_call(CallId(key)),
+            None if self.cancel_forwarded(promise) => {}
             None => promise.0.cancelled.set(true),
         }
+    }
+
+    /// Gives up a call of the peer that was passed on to its own object; false if this is none.
+    fn cancel_forwarded(&mut self, promise: &Promise<T>) -> bool {
+        let found = self.imports.iter().find_map(|(id, import)| match &import.kind {
+            ImportKind::Forwarded(out) if Rc::ptr_eq(&out.0, &promise.0) => Some(*id),
+            _ => None,
+        });
+        if let Some(id) = found {
+            self.imports.remove(&id);
+            self.questions -= 1;
+            self.send_release(id, 1);
+        }
+        found.is_some()
     }
 
     fn is_waited_for(&mut self, promise: &Promise<T>) -> bool {

@@ -5,6 +5,7 @@ mod client;
 mod dice;
 mod fuzz;
 mod hostile;
+mod hostile_memory;
 mod node;
 mod normal;
 mod play;

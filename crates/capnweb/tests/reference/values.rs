@@ -16,6 +16,7 @@ const TEXTS: [&str; 10] = [
     "0",
     "a longer text, with blanks",
 ];
+const URLS: [&str; 3] = ["https://example.com/", "http://127.0.0.1:8080/a%20b?c=d#e", "data:text/plain,hi"];
 const KEYS: [&str; 9] = ["a", "b", "", "0", "17", "key with blanks", "é", "then", "length"];
 const CLASSES: [&str; 7] =
     ["Error", "EvalError", "RangeError", "ReferenceError", "SyntaxError", "TypeError", "URIError"];
@@ -52,7 +53,7 @@ pub(crate) fn plain(dice: &mut Dice, depth: usize) -> Value {
             _ => error(dice, depth - 1),
         };
     }
-    match dice.under(13) {
+    match dice.under(15) {
         0 => Value::Null,
         1 => json!(dice.chance(50)),
         2 | 3 => number(dice),
@@ -61,6 +62,8 @@ pub(crate) fn plain(dice: &mut Dice, depth: usize) -> Value {
         7 => json!([dice.one_of(&["inf", "-inf", "nan"])]),
         8 => json!(["bigint", bigint(dice)]),
         9 => date(dice),
+        10 => json!(["url", dice.one_of(&URLS)]),
+        11 => json!(["headers", *dice.one_of(&[&[][..], &[["a", "1"]], &[["a", "1, 2"], ["x-b", ""]]])]),
         _ => bytes(dice),
     }
 }

@@ -20,6 +20,7 @@ enum Kind {
     Nested,
     Tasks,
     Function,
+    Main,
     Sink,
     Source,
     Failed,
@@ -86,7 +87,8 @@ impl Writer {
             65..=74 => self.call_back(),
             75..=78 => self.promise(),
             79..=85 => self.stream(),
-            86..=88 => self.keep(),
+            86..=87 => self.keep(),
+            88 => self.pass_through(),
             89..=92 => self.give_up(),
             93..=95 => self.end_some_wait(),
             _ => self.wait(),
@@ -246,6 +248,10 @@ impl Writer {
             let label = self.push(json!(["pipeline", 0, ["square"]]), Kind::Function, vec![]);
             self.push(json!(["pipeline", format!("p{label}"), [], [3]]), Kind::Number, vec![]);
         }
+        if self.dice.chance(10) {
+            let main = self.dice.one_of(&[json!(["import", 0]), json!(["pipeline", 0])]).clone();
+            self.push_and(true, main, Kind::Main, vec![]);
+        }
     }
 
     /// Counters keep a number, and so their calls must come in order.
@@ -261,6 +267,10 @@ impl Writer {
                         Kind::Number,
                         vec![],
                     );
+                }
+                if self.dice.chance(25) {
+                    self.acts.push(Act::Release { label });
+                    self.known.retain(|known| known.label != label);
                 }
                 self.wait();
             }
@@ -300,8 +310,46 @@ impl Writer {
         }
     }
 
+    /// Calls what the server has exported by its own number.
+    fn call_export(&mut self) {
+        let Some(known) = self.any_settled(&[Kind::Nested, Kind::Function, Kind::Main]) else { return };
+        if !known.pulled {
+            return;
+        }
+        let symbol = |at: usize| format!("p{}.{at}", known.label);
+        let expr = match (known.kind, self.dice.under(2)) {
+            (Kind::Nested, 0) => json!(["pipeline", symbol(0), [], [5]]),
+            (Kind::Nested, _) => json!(["pipeline", symbol(1), ["hello"], ["you"]]),
+            (Kind::Function, _) => json!(["pipeline", symbol(0), [], [7]]),
+            (_, 0) => json!(["pipeline", symbol(0), ["val"]]),
+            _ => json!(["pipeline", symbol(0), ["square"], [9]]),
+        };
+        self.push(expr, Kind::Plain, vec![]);
+    }
+
+    /// Calls the client's own function through a value that the server holds, and the server's through its own.
+    fn pass_through(&mut self) {
+        if self.dice.chance(40) {
+            let square = json!(["import", 0, ["square"]]);
+            self.call("callWith", vec![square, json!(12)], Kind::Number, vec![]);
+            return;
+        }
+        let label = self.label();
+        let own: Symbol = format!("e{label}");
+        let value = self.push_and(false, json!({ "f": ["export", own] }), Kind::Plain, vec![]);
+        let argument = plain(&mut self.dice, 2);
+        // This crate always wants to know what such a call comes to; the reference only if it is asked itself.
+        let expr = json!(["pipeline", format!("p{value}"), ["f"], [argument]]);
+        self.push_and(true, expr, Kind::Plain, vec![label]);
+        let with = self.answer();
+        self.will_end(label, Act::Answer { target: own, with });
+    }
+
     /// Follows paths into a result.
     fn walk(&mut self) {
+        if self.dice.chance(25) {
+            return self.call_export();
+        }
         const PATHS: [(&str, Kind); 9] = [
             (r#"["list"]"#, Kind::Plain),
             (r#"["list",1]"#, Kind::Number),
@@ -494,6 +542,16 @@ impl Writer {
     fn be_read(&mut self) {
         let pipe = self.label();
         self.acts.push(Act::Pipe { label: pipe });
+        if self.dice.chance(40) {
+            let (label, chunk) = (self.label(), plain(&mut self.dice, 1));
+            self.acts.push(Act::Stream {
+                label,
+                expr: json!(["pipeline", format!("p{pipe}"), ["write"], [chunk]]),
+            });
+            if self.dice.chance(50) {
+                self.acts.push(Act::Wait);
+            }
+        }
         self.call("consume", vec![json!(["readable", format!("p{pipe}")])], Kind::Plain, vec![]);
         self.wait();
         for chunk in self.chunks() {
