@@ -337,6 +337,11 @@ impl<T> Session<T> {
         self.pulls > 0
     }
 
+    /// Whether the host has as many calls to answer as may be unanswered.
+    pub(crate) fn is_busy(&self) -> bool {
+        !self.calls.is_empty() && self.calls.len() + self.work.len() >= self.limits.unanswered_calls
+    }
+
     /// Nothing more will come from the peer: what it has promised will not be kept.
     pub(crate) fn end_of_input(&mut self) {
         let promises = self.imports.values().filter_map(|import| match &import.kind {
@@ -450,8 +455,7 @@ impl<T> Session<T> {
         };
         if matches!(cause, Cause::Violation(_) | Cause::Host(_)) {
             let mut frame = String::from("[\"abort\",");
-            // Properties that cannot be written are left out: nothing else can fail.
-            let _ = crate::encode::write_error(&mut frame, &error, 0);
+            crate::encode::write_error(&mut frame, &error, 0);
             frame.push(']');
             self.send(frame);
         }

@@ -245,3 +245,19 @@ fn long_instructions_are_not_read_for_any_number_of_elements() {
     );
     assert!(bench.closed.is_none());
 }
+
+#[test]
+fn what_grows_when_it_is_written_is_bounded_too() {
+    let mut bench = bench(|limits| limits.message_bytes = 1_000);
+    let hold = r#"["push",["pipeline",0,["hold"],[]]]"#;
+    bench.say(&[hold, r#"["pull",1]"#, hold, r#"["pull",2]"#]);
+    bench.session.answer(bench.held[0], Ok("\u{1}".repeat(500).into()));
+    bench.session.answer(bench.held[1], Err(Error::plain("\u{1}".repeat(500))));
+    assert_eq!(
+        bench.heard(),
+        frames(&[
+            r#"["reject",1,["error","TypeError","a value is too long to be sent"]]"#,
+            r#"["reject",2,["error","RangeError","the error is too long to be sent"]]"#,
+        ])
+    );
+}
