@@ -3,7 +3,7 @@
 //! A run plays the seeds 0 to 499; `A2A_WEBCAP_LONG=1` makes them 20,000. `A2A_WEBCAP_FUZZ_FROM` sets the first
 //! one, `A2A_WEBCAP_FUZZ_SCRIPTS` how many; `A2A_WEBCAP_FUZZ_SEED` plays one and prints what was said.
 
-use std::env;
+use std::{env, slice};
 
 use crate::node::{self, Reference};
 use crate::play::{Outcome, Peer, difference, play};
@@ -18,13 +18,14 @@ const BATCH: usize = 250;
 
 #[test]
 fn no_legal_script_tells_this_crate_from_the_reference() {
-    if !node::is_here("the differential fuzz") {
+    if let Some(missing) = node::missing("the differential fuzz") {
+        eprintln!("{missing}");
         return;
     }
     let mut theirs = Reference::start();
     if let Some(seed) = setting("A2A_WEBCAP_FUZZ_SEED") {
         let script = script(seed);
-        let (our, their) = both(&[script.clone()], &mut theirs).remove(0);
+        let (our, their) = both(slice::from_ref(&script), &mut theirs).remove(0);
         println!("{}", told(&our));
         report(seed, &script, &our, &their, &mut theirs);
         return;

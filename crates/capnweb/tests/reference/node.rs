@@ -14,19 +14,18 @@ pub(crate) fn directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/peers/capnweb")
 }
 
-/// Whether the reference can be started. If not, says so for everybody to see; with
-/// `A2A_WEBCAP_NEED_NODE=1` it fails, so that a run which counts cannot pass without it.
-pub(crate) fn is_here(test: &str) -> bool {
+/// What is missing for the reference, for everybody to see; nothing, if it can be started. With
+/// `A2A_WEBCAP_NEED_NODE=1` it fails instead, so that a run which counts cannot pass without the reference.
+pub(crate) fn missing(test: &str) -> Option<String> {
     let node = Command::new("node").arg("--version").output().is_ok_and(|output| output.status.success());
     let installed =
         directory().join("node_modules/capnweb").is_dir() && directory().join("node_modules/ws").is_dir();
     if node && installed {
-        return true;
+        return None;
     }
     let missing = if node { "its packages (run `npm ci` in tests/peers/capnweb)" } else { "node" };
     assert!(env::var_os("A2A_WEBCAP_NEED_NODE").is_none(), "{test} needs {missing}");
-    eprintln!("\n*** SKIPPED, NOT PASSED: {test} needs {missing} ***\n");
-    false
+    Some(format!("\n*** SKIPPED, NOT PASSED: {test} needs {missing} ***\n"))
 }
 
 /// Runs a program to its end and gives what it printed.

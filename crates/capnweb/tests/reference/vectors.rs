@@ -153,7 +153,8 @@ fn ours(vector: &Vector) -> Option<String> {
 
 #[test]
 fn the_npm_reference_answers_every_vector_as_the_file_says() {
-    if !node::is_here("the vectors against the reference") {
+    if let Some(missing) = node::missing("the vectors against the reference") {
+        eprintln!("{missing}");
         return;
     }
     let mut server = Program::start("vector-server.mjs");

@@ -27,7 +27,15 @@ enum Waiting {
     /// Its result is the peer's answer. The arguments are held as long as the call runs.
     Return { call: CallId, _question: Question, arguments: Vec<Any> },
     /// The function is called again.
-    Times { call: CallId, _question: Question, function: Remote, results: Vec<Any>, count: usize },
+    Times(Times, Question),
+}
+
+/// A call that calls a function so many times.
+struct Times {
+    call: CallId,
+    function: Remote,
+    results: Vec<Any>,
+    count: usize,
 }
 
 enum Gate {
@@ -83,12 +91,11 @@ const METHODS: [&str; 32] = [
 
 impl Service {
     pub(crate) fn call(&mut self, session: &mut Session<Thing>, call: Call<Thing>) {
-        let Call { id, target, path, arguments } = call;
-        let outcome = match arguments {
-            None => read(session, &target, &path).map(Some),
-            Some(arguments) => self.invoke(session, id, &target, &path, arguments),
+        let id = call.id;
+        let outcome = match &call.arguments {
+            None => read(session, &call.target, &call.path).map(Some),
+            Some(_) => self.invoke(session, call),
         };
-        drop(target);
         match outcome {
             Ok(Some(value)) => session.answer(id, Ok(value)),
             Ok(None) => {}
@@ -115,16 +122,16 @@ impl Service {
                 drop((_question, arguments));
                 session.answer(call, result);
             }
-            Some(Waiting::Times { call, _question, function, mut results, count }) => {
-                drop(_question);
+            Some(Waiting::Times(mut times, question)) => {
+                drop(question);
                 match result {
                     Ok(value) => {
-                        results.push(value);
-                        self.again(session, call, function, results, count);
+                        times.results.push(value);
+                        self.again(session, times);
                     }
                     Err(error) => {
-                        drop(function);
-                        session.answer(call, Err(error));
+                        drop(times.function);
+                        session.answer(times.call, Err(error));
                     }
                 }
             }
@@ -133,26 +140,21 @@ impl Service {
     }
 
     /// Starts a call; nothing, if its result comes later.
-    fn invoke(
-        &mut self,
-        session: &mut Session<Thing>,
-        id: CallId,
-        target: &Local<Thing>,
-        path: &[Key],
-        arguments: Vec<Any>,
-    ) -> Result<Option<Any>, Error> {
+    fn invoke(&mut self, session: &mut Session<Thing>, call: Call<Thing>) -> Result<Option<Any>, Error> {
+        let Call { id, target, path, arguments } = call;
+        let arguments = arguments.unwrap_or_default();
         let Some((last, way)) = path.split_last() else {
-            return match &**target {
+            return match &*target {
                 Thing::AddOne => Ok(Some(number(&arguments, 0).map_or(f64::NAN, |x| x + 1.0).into())),
                 Thing::Method(method) => self.method(session, id, &method.clone(), arguments),
-                _ => Err(Error::not_a_function(path)),
+                _ => Err(Error::not_a_function(&path)),
             };
         };
-        let base = read(session, target, way)?;
+        let base = read(session, &target, way)?;
         let base = match base {
             Value::Undefined => return Err(no_property(last)),
             Value::Local(base) => base,
-            _ => return Err(Error::not_a_function(path)),
+            _ => return Err(Error::not_a_function(&path)),
         };
         let name = last.as_name().unwrap_or_default();
         let greeted = || arguments.first().and_then(Value::as_str).unwrap_or("undefined");
@@ -162,7 +164,7 @@ impl Service {
             (Thing::Greeter, "hi") => Ok(Some("hi".into())),
             (Thing::Greeter, "hello") => Ok(Some(format!("hello {}", greeted()).into())),
             (Thing::Sink(ended), name) => self.sink(ended, name, arguments).map(Some),
-            _ => Err(Error::not_a_function(path)),
+            _ => Err(Error::not_a_function(&path)),
         }
     }
 
@@ -267,7 +269,7 @@ impl Service {
                 let function = function.clone();
                 drop(first);
                 drop(arguments);
-                self.again(session, id, function, Vec::new(), count);
+                self.again(session, Times { call: id, function, results: Vec::new(), count });
                 return Ok(None);
             }
             _ => (first, &[], argument(1)),
@@ -281,33 +283,24 @@ impl Service {
                 Ok(None)
             }
             Value::Local(function) => {
-                let path: Vec<Key> = path.iter().map(|name| Key::from(*name)).collect();
-                self.invoke(session, id, &function, &path, vec![given])
+                let path = path.iter().map(|name| Key::from(*name)).collect();
+                self.invoke(session, Call { id, target: function, path, arguments: Some(vec![given]) })
             }
             _ => Err(Error::type_error("fn is not a function")),
         }
     }
 
-    fn again(
-        &mut self,
-        session: &mut Session<Thing>,
-        call: CallId,
-        function: Remote,
-        results: Vec<Any>,
-        count: usize,
-    ) {
-        if results.len() == count {
-            drop(function);
-            session.answer(call, Ok(results.into()));
+    fn again(&mut self, session: &mut Session<Thing>, times: Times) {
+        if times.results.len() == times.count {
+            drop(times.function);
+            session.answer(times.call, Ok(times.results.into()));
             return;
         }
-        match session.call(&function, &[], &[Value::Number(results.len() as f64)]) {
+        match session.call(&times.function, &[], &[Value::Number(times.results.len() as f64)]) {
             Ok(question) => {
-                let id = question.id();
-                self.waiting
-                    .insert(id, Waiting::Times { call, _question: question, function, results, count });
+                self.waiting.insert(question.id(), Waiting::Times(times, question));
             }
-            Err(refused) => session.answer(call, Err(refused.into())),
+            Err(refused) => session.answer(times.call, Err(refused.into())),
         }
     }
 
@@ -382,8 +375,11 @@ fn sum(a: &Any, b: &Any) -> Any {
 }
 
 fn keys(value: &Any) -> Any {
-    let names = value.as_object().map(|object| object.iter().map(|(name, _)| Value::from(name)).collect());
-    names.unwrap_or_else(Vec::new).into()
+    let names: Vec<Any> = match value {
+        Value::Object(object) => object.iter().map(|(name, _)| Value::from(name)).collect(),
+        _ => Vec::new(),
+    };
+    names.into()
 }
 
 fn task_row(id: &str, n: f64) -> Any {
