@@ -27,6 +27,9 @@ pub struct Limits {
     pub imports: usize,
     /// Calls of the peer that run or wait for others. One more is rejected. Default 1,024.
     pub unanswered_calls: usize,
+    /// Stream calls of the peer that are not acknowledged, which count neither as calls nor as exports. One more is
+    /// rejected. The reference stops at bytes (256 KiB at first), whatever their number: default 8,192.
+    pub unanswered_streams: usize,
     /// Calls to the peer that it has not answered. One more is refused to the host. Default 1,024.
     pub unanswered_questions: usize,
     /// Instructions × elements of one `remap`, nested ones included. A remap that needs more is rejected. Default
@@ -56,6 +59,7 @@ impl Default for Limits {
             exports: 4_096,
             imports: 4_096,
             unanswered_calls: 1_024,
+            unanswered_streams: 8_192,
             unanswered_questions: 1_024,
             remap_steps: 10_000,
             kept_bytes: 64 << 20,

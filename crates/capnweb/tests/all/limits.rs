@@ -261,3 +261,30 @@ fn what_grows_when_it_is_written_is_bounded_too() {
         ])
     );
 }
+
+#[test]
+fn a_writer_that_stops_at_bytes_may_write_many_small_chunks() {
+    let mut bench = Bench::new();
+    bench.slow_reader = true;
+    bench.say(&[r#"["pipe"]"#, r#"["push",["pipeline",0,["hoard"],[["readable",1]]]]"#]);
+    for _ in 0..8_192 {
+        assert_eq!(bench.say(&[r#"["stream",["pipeline",1,["write"],[1]]]"#]), frames(&[]));
+    }
+    let sent = bench.say(&[r#"["push",["pipeline",0,["val"]]]"#, r#"["pull",8195]"#]);
+    assert_eq!(sent, frames(&[r#"["resolve",8195,42]"#]), "calls are counted by themselves");
+    let sent = bench.say(&[r#"["stream",["pipeline",1,["write"],[1]]]"#]);
+    assert!(sent[0].starts_with(r#"["reject",8196,["error","RangeError","#), "{sent:?}");
+    bench.session.answer(bench.unread[0], Ok(capnweb::Value::Undefined));
+    assert_eq!(bench.heard(), frames(&[r#"["resolve",3,["undefined"]]"#]));
+    assert!(bench.closed.is_none());
+}
+
+#[test]
+fn stream_calls_that_wait_for_nothing_of_their_own_are_bounded_too() {
+    let mut bench = bench(|limits| limits.unanswered_streams = 10);
+    bench.say(&[r#"["push",["pipeline",0,["never"],[]]]"#]);
+    for _ in 0..20 {
+        bench.say(&[r#"["stream",["pipeline",1]]"#]);
+    }
+    ended(&bench, "unanswered_streams");
+}
