@@ -36,8 +36,9 @@ pub struct Limits {
     /// More end the session. One message can have no more copied; the calls that need more are rejected. Default
     /// 64 MiB.
     pub kept_bytes: usize,
-    /// Bytes of frames that were made and that the host has not reported as flushed. More end the session. Default
-    /// 32 MiB.
+    /// Bytes of frames that were made and that the host has not reported as flushed. More end the session. Leave it
+    /// finite even where the transport bounds what it was given: one message can settle what a thousand answers wait
+    /// for. Such a host reports a frame when it hands it on. Default 32 MiB.
     pub queued_bytes: usize,
     /// Bytes of stream calls to one object of the peer that it has not acknowledged, until
     /// [`Session::window`](crate::Session::window) says that no more should follow. Default 256 KiB.

@@ -2,7 +2,7 @@
 
 use super::Session;
 use super::tables::{Export, Held, Pull};
-use crate::encode::{self, Exporter, write_id};
+use crate::encode::{self, Exporter, TOO_LONG, write_id};
 use crate::error::{Error, Refused};
 use crate::handle::{State, Waiter};
 use crate::value::Value;
@@ -64,7 +64,11 @@ impl<T> Session<T> {
     /// Writes a value, or leaves everything as it was.
     pub(super) fn write(&mut self, out: &mut String, value: &Value<T>) -> Result<(), Refused> {
         let (length, first) = (out.len(), self.next_export);
-        let written = encode::write(out, value, 0, self);
+        let mut written = encode::write(out, value, 0, self);
+        // The last of it may have made it too long.
+        if out.len() > self.limits.message_bytes {
+            written = Err(TOO_LONG);
+        }
         if written.is_err() {
             out.truncate(length);
             self.take_back(first);
@@ -121,8 +125,12 @@ impl<T> Session<T> {
         let mut frame = String::from("[\"reject\",");
         write_id(&mut frame, id);
         frame.push(',');
-        // Properties that cannot be written are left out: nothing else can fail.
-        let _ = encode::write_error(&mut frame, error, 0);
+        let head = frame.len();
+        encode::write_error(&mut frame, error, 0);
+        if frame.len() > self.limits.message_bytes {
+            frame.truncate(head);
+            encode::write_error(&mut frame, &Error::range_error("the error is too long to be sent"), 0);
+        }
         frame.push(']');
         frame
     }

@@ -281,7 +281,7 @@ impl<T> Session<T> {
     }
 
     /// Makes a promise, to be handed out before it is known what it will be, and settled by
-    /// [`answer`](Self::answer).
+    /// [`answer`](Self::answer). Settled with a value that holds itself, it is never freed.
     pub fn promise(&mut self) -> (CallId, Promise<T>) {
         let promise = Promise::pending();
         (self.add_call(&promise, 0), promise)
@@ -335,6 +335,11 @@ impl<T> Session<T> {
     /// Whether values that the peer has asked for are not sent yet.
     pub fn owes_answers(&self) -> bool {
         self.pulls > 0
+    }
+
+    /// Whether the host has as many calls to answer as may be unanswered.
+    pub(crate) fn is_busy(&self) -> bool {
+        !self.calls.is_empty() && self.calls.len() + self.work.len() >= self.limits.unanswered_calls
     }
 
     /// Nothing more will come from the peer: what it has promised will not be kept.
@@ -450,8 +455,7 @@ impl<T> Session<T> {
         };
         if matches!(cause, Cause::Violation(_) | Cause::Host(_)) {
             let mut frame = String::from("[\"abort\",");
-            // Properties that cannot be written are left out: nothing else can fail.
-            let _ = crate::encode::write_error(&mut frame, &error, 0);
+            crate::encode::write_error(&mut frame, &error, 0);
             frame.push(']');
             self.send(frame);
         }

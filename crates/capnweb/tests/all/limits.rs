@@ -230,3 +230,34 @@ fn nesting_of_every_kind_fits_into_a_small_stack() {
     });
     worker.expect("a thread").join().expect("no overflow");
 }
+
+#[test]
+fn long_instructions_are_not_read_for_any_number_of_elements() {
+    let mut bench = bench(|limits| limits.kept_bytes = 100_000);
+    let sent = bench.say(&[
+        &format!(r#"["push",[[{}0]]]"#, "0,".repeat(199)),
+        &format!(r#"["push",["remap",1,[],[],["{}",7]]]"#, "x".repeat(1_000)),
+        r#"["pull",2]"#,
+    ]);
+    assert!(
+        sent[0].starts_with(r#"["reject",2,["error","RangeError","the remap takes too many steps"#),
+        "{sent:?}"
+    );
+    assert!(bench.closed.is_none());
+}
+
+#[test]
+fn what_grows_when_it_is_written_is_bounded_too() {
+    let mut bench = bench(|limits| limits.message_bytes = 1_000);
+    let hold = r#"["push",["pipeline",0,["hold"],[]]]"#;
+    bench.say(&[hold, r#"["pull",1]"#, hold, r#"["pull",2]"#]);
+    bench.session.answer(bench.held[0], Ok("\u{1}".repeat(500).into()));
+    bench.session.answer(bench.held[1], Err(Error::plain("\u{1}".repeat(500))));
+    assert_eq!(
+        bench.heard(),
+        frames(&[
+            r#"["reject",1,["error","TypeError","a value is too long to be sent"]]"#,
+            r#"["reject",2,["error","RangeError","the error is too long to be sent"]]"#,
+        ])
+    );
+}
