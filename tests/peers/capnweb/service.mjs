@@ -109,6 +109,11 @@ export class Service extends RpcTarget {
     this.#gate(key).reject(new RangeError(message));
   }
 
+  async lateCounter(key, start) {
+    await this.gate(key);
+    return this.makeCounter(start);
+  }
+
   // Capabilities in results
 
   makeCounter(start = 0) {

@@ -451,9 +451,31 @@ impl Writer {
             self.known.last_mut().expect("just pushed").kind = Kind::Failed;
         }
         self.call("square", vec![pipeline(gate, Value::Null)], Kind::Number, vec![label]);
+        if self.dice.chance(50) {
+            self.wait_in_line(label, &key);
+        }
         let expr = json!(["pipeline", 0, [open], [key, value]]);
         let end = Act::Push { label: self.label(), expr, pull: false };
         self.will_end(label, end);
+    }
+
+    /// Calls that wait in a line, each of which must see what those before it have done.
+    fn wait_in_line(&mut self, gate: u32, key: &str) {
+        if self.dice.chance(50) {
+            let start = self.dice.under(100);
+            let counter = self.call("lateCounter", vec![json!(key), json!(start)], Kind::Plain, vec![gate]);
+            for by in 1..2 + self.dice.under(3) {
+                let expr = json!(["pipeline", format!("p{counter}"), ["increment"], [by]]);
+                self.push(expr, Kind::Number, vec![gate]);
+            }
+        } else {
+            let counter = self.call("makeCounter", vec![json!(1)], Kind::Plain, vec![]);
+            for by in 1..2 + self.dice.under(3) {
+                let by = json!(["pipeline", 0, ["add"], [pipeline(gate, Value::Null), by]]);
+                let expr = json!(["pipeline", format!("p{counter}"), ["increment"], [by]]);
+                self.push(expr, Kind::Number, vec![gate]);
+            }
+        }
     }
 
     /// An answer of the client's to what the server called.
@@ -542,12 +564,10 @@ impl Writer {
     fn be_read(&mut self) {
         let pipe = self.label();
         self.acts.push(Act::Pipe { label: pipe });
-        if self.dice.chance(40) {
+        for _ in 0..self.dice.under(3) {
             let (label, chunk) = (self.label(), plain(&mut self.dice, 1));
-            self.acts.push(Act::Stream {
-                label,
-                expr: json!(["pipeline", format!("p{pipe}"), ["write"], [chunk]]),
-            });
+            let expr = json!(["pipeline", format!("p{pipe}"), ["write"], [chunk]]);
+            self.acts.push(Act::Stream { label, expr });
             if self.dice.chance(50) {
                 self.acts.push(Act::Wait);
             }

@@ -38,8 +38,11 @@ struct Times {
     count: usize,
 }
 
+/// A call that waits at a gate, and the counter that it makes when the gate opens.
+type Entrant = (CallId, Option<f64>);
+
 enum Gate {
-    Closed(Vec<CallId>),
+    Closed(Vec<Entrant>),
     Settled(Outcome),
 }
 
@@ -54,7 +57,7 @@ pub(crate) struct Service {
     pub(crate) writers: Vec<Writer>,
 }
 
-const METHODS: [&str; 32] = [
+const METHODS: [&str; 33] = [
     "square",
     "add",
     "echo",
@@ -66,6 +69,7 @@ const METHODS: [&str; 32] = [
     "fail",
     "never",
     "gate",
+    "lateCounter",
     "open",
     "shut",
     "makeCounter",
@@ -189,7 +193,11 @@ impl Service {
             "task" => Object::new().with("id", take(0)).with("state", "working").into(),
             "fail" => return Err(failure(&take(0), &take(1), take(2))),
             "never" => return Ok(None),
-            "gate" => return self.gate(id, text(&take(0))),
+            "gate" => return self.gate(session, text(&take(0)), (id, None)),
+            "lateCounter" => {
+                let (key, start) = (text(&take(0)), take(1).as_f64().unwrap_or(0.0));
+                return self.gate(session, key, (id, Some(start)));
+            }
             "open" => self.settle(session, text(&take(0)), Ok(take(1))),
             "shut" => self.settle(session, text(&take(0)), Err(Error::range_error(text(&take(1))))),
             "makeCounter" => counter(session, number(&arguments, 0).unwrap_or(0.0)),
@@ -214,23 +222,29 @@ impl Service {
         Ok(Some(now))
     }
 
-    fn gate(&mut self, call: CallId, key: String) -> Result<Option<Any>, Error> {
+    fn gate(
+        &mut self,
+        session: &mut Session<Thing>,
+        key: String,
+        entrant: Entrant,
+    ) -> Result<Option<Any>, Error> {
         match self.gates.entry(key).or_insert_with(|| Gate::Closed(Vec::new())) {
-            Gate::Closed(calls) => {
-                calls.push(call);
+            Gate::Closed(entrants) => {
+                entrants.push(entrant);
                 Ok(None)
             }
-            Gate::Settled(outcome) => outcome.clone().map(Some),
+            Gate::Settled(outcome) => entered(session, entrant.1, outcome.clone()).map(Some),
         }
     }
 
     fn settle(&mut self, session: &mut Session<Thing>, key: String, outcome: Outcome) -> Any {
         let gate = self.gates.entry(key).or_insert_with(|| Gate::Closed(Vec::new()));
-        if let Gate::Closed(calls) = gate {
-            let calls = std::mem::take(calls);
+        if let Gate::Closed(entrants) = gate {
+            let entrants = std::mem::take(entrants);
             *gate = Gate::Settled(outcome.clone());
-            for call in calls {
-                session.answer(call, outcome.clone());
+            for (call, counter) in entrants {
+                let outcome = entered(session, counter, outcome.clone());
+                session.answer(call, outcome);
             }
         }
         Value::Undefined
@@ -398,6 +412,14 @@ fn failure(name: &Any, message: &Any, properties: Any) -> Error {
 
 fn counter(session: &mut Session<Thing>, start: f64) -> Any {
     Value::Local(session.local(Thing::Counter(Cell::new(start))))
+}
+
+/// What a call comes to that was let through a gate.
+fn entered(session: &mut Session<Thing>, start: Option<f64>, outcome: Outcome) -> Outcome {
+    match start {
+        Some(start) => outcome.map(|_| counter(session, start)),
+        None => outcome,
+    }
 }
 
 fn counters(session: &mut Session<Thing>, count: f64) -> Any {
