@@ -248,7 +248,7 @@ impl<T> Session<T> {
             return;
         }
         self.collect();
-        self.budget = self.fresh_budget();
+        self.budget = self.fresh_budget(self.limits.message_bytes);
         let before = self.actions.len();
         if let Err(violation) = self.message(frame) {
             // What a broken message asked for does not begin.
@@ -267,7 +267,9 @@ impl<T> Session<T> {
     /// A result may hold anything: data, objects of this side, stubs of the peer, promises.
     pub fn answer(&mut self, call: CallId, result: Result<Value<T>, Error>) {
         self.collect();
-        self.budget = self.fresh_budget();
+        // Less than what would end the session, which is no fault of the call that is answered.
+        let room = self.limits.kept_bytes.saturating_sub(self.kept.get());
+        self.budget = self.fresh_budget(room / 4 * 3);
         let Some(Pending { out, weight }) = self.calls.remove(call.0) else { return };
         drop(weight);
         let result = match result {
@@ -375,13 +377,8 @@ impl<T> Session<T> {
         self.run();
     }
 
-    fn fresh_budget(&self) -> Budget {
-        Budget {
-            values: self.limits.values,
-            calls: self.limits.calls,
-            copied_bytes: self.limits.kept_bytes,
-            names: SEARCHED_NAMES,
-        }
+    fn fresh_budget(&self, copied_bytes: usize) -> Budget {
+        Budget { values: self.limits.values, calls: self.limits.calls, copied_bytes, names: SEARCHED_NAMES }
     }
 
     fn weigh(&self, bytes: usize) -> Weight {

@@ -173,7 +173,7 @@ fn arguments_of_calls_that_wait_take_so_many_bytes() {
 
 #[test]
 fn a_result_cannot_be_copied_without_end() {
-    let mut bench = bench(|limits| limits.kept_bytes = 100_000);
+    let mut bench = bench(|limits| limits.message_bytes = 100_000);
     let many = vec![r#"["pipeline",1]"#; 100].join(",");
     let sent = bench.say(&[
         &format!(r#"["push","{}"]"#, "x".repeat(4_000)),
@@ -233,7 +233,7 @@ fn nesting_of_every_kind_fits_into_a_small_stack() {
 
 #[test]
 fn long_instructions_are_not_read_for_any_number_of_elements() {
-    let mut bench = bench(|limits| limits.kept_bytes = 100_000);
+    let mut bench = bench(|limits| limits.message_bytes = 100_000);
     let sent = bench.say(&[
         &format!(r#"["push",[[{}0]]]"#, "0,".repeat(199)),
         &format!(r#"["push",["remap",1,[],[],["{}",7]]]"#, "x".repeat(1_000)),
@@ -287,4 +287,18 @@ fn stream_calls_that_wait_for_nothing_of_their_own_are_bounded_too() {
         bench.say(&[r#"["stream",["pipeline",1]]"#]);
     }
     ended(&bench, "unanswered_streams");
+}
+
+#[test]
+fn an_answer_cannot_be_copied_without_end_for_those_who_wait() {
+    let mut bench = bench(|limits| limits.kept_bytes = 100_000);
+    bench.say(&[r#"["push",["pipeline",0,["hold"],[]]]"#]);
+    for n in 2..42 {
+        bench.say(&[r#"["push",["pipeline",0,["nothing"],[["pipeline",1]]]]"#, &format!(r#"["pull",{n}]"#)]);
+    }
+    bench.session.answer(bench.held[0], Ok("x".repeat(4_000).into()));
+    let sent = bench.heard();
+    let rejected = sent.iter().filter(|frame| frame.contains("used too often")).count();
+    assert_eq!((sent.len(), rejected > 0 && rejected < 40), (40, true), "{rejected} were rejected");
+    assert!(bench.closed.is_none());
 }
