@@ -12,7 +12,10 @@ use crate::value::Value;
 /// to keep.
 pub struct Batch<T> {
     session: Session<T>,
-    body: String,
+    /// The request's body, and how much of it was read.
+    input: String,
+    read: usize,
+    output: String,
     closed: Option<Closed>,
 }
 
@@ -26,28 +29,26 @@ pub struct BatchAnswer {
 }
 
 impl<T> Batch<T> {
-    /// Takes the whole body of a request. Empty lines are skipped.
-    pub fn new(main: T, limits: Limits, body: &str) -> Self {
-        let mut session = Session::batch(main, limits);
-        for line in body.split('\n').filter(|line| !line.trim().is_empty()) {
-            session.receive(line);
-        }
-        session.end_of_input();
-        Self { session, body: String::new(), closed: None }
+    /// Takes the whole body of a request. It is read as [`poll`](Self::poll) asks for more; empty lines are skipped.
+    pub fn new(main: T, limits: Limits, body: impl Into<String>) -> Self {
+        let session = Session::batch(main, limits);
+        Self { session, input: body.into(), read: 0, output: String::new(), closed: None }
     }
 
     /// The next thing to do, or nothing until something is answered. There is nothing to send and nothing to close.
     pub fn poll(&mut self) -> Option<Action<T>> {
         loop {
-            match self.session.poll()? {
-                Action::Send(frame) => {
-                    if !self.body.is_empty() {
-                        self.body.push('\n');
+            match self.session.poll() {
+                Some(Action::Send(frame)) => {
+                    if !self.output.is_empty() {
+                        self.output.push('\n');
                     }
-                    self.body.push_str(&frame);
+                    self.output.push_str(&frame);
                 }
-                Action::Closed(closed) => self.closed = Some(closed),
-                action => return Some(action),
+                Some(Action::Closed(closed)) => self.closed = Some(closed),
+                Some(action) => return Some(action),
+                None if self.read_on() => {}
+                None => return None,
             }
         }
     }
@@ -65,12 +66,32 @@ impl<T> Batch<T> {
     /// Whether everything that was asked for is known, or the request was wrong. True only after
     /// [`poll`](Self::poll) has given nothing.
     pub fn is_done(&self) -> bool {
-        self.session.is_ended() || !self.session.owes_answers()
+        self.session.is_ended() || (self.read > self.input.len() && !self.session.owes_answers())
     }
 
     /// What has come by now. What is not known is left out: end the session with [`Session::abort`] before, to say why.
     pub fn finish(mut self) -> BatchAnswer {
+        self.read = self.input.len() + 1;
         while self.poll().is_some() {}
-        BatchAnswer { body: self.body, closed: self.closed }
+        BatchAnswer { body: self.output, closed: self.closed }
+    }
+
+    /// Reads the next line, and says whether there was one. A request may ask for more calls than may be unanswered
+    /// at a time: then it waits for answers.
+    fn read_on(&mut self) -> bool {
+        if self.session.is_ended() || self.read > self.input.len() || self.session.is_busy() {
+            return false;
+        }
+        let rest = &self.input[self.read..];
+        let line = rest.split('\n').next().unwrap_or(rest);
+        // Beyond the end when the last line, which no newline ends, was read.
+        self.read += line.len() + 1;
+        if !line.trim().is_empty() {
+            self.session.receive(line);
+        }
+        if self.read > self.input.len() {
+            self.session.end_of_input();
+        }
+        true
     }
 }

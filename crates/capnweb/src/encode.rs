@@ -10,6 +10,8 @@ use crate::value::{Bytes, Data, Value};
 /// How deep a value may nest when it is written, the reference's bound.
 const DEPTH: usize = 256;
 
+pub(crate) const TOO_LONG: Refused = Refused::Unsendable("a value is too long to be sent");
+
 /// A value without capabilities that is already written down as an expression: made once, sent to any number of
 /// peers, from any thread.
 #[derive(Clone, PartialEq, Eq)]
@@ -86,7 +88,7 @@ pub(crate) fn write<T>(
         return Err(Refused::Unsendable("a value nests too deep to be sent"));
     }
     if out.len() > exporter.longest() {
-        return Err(Refused::Unsendable("a value is too long to be sent"));
+        return Err(TOO_LONG);
     }
     match value {
         Value::Undefined => out.push_str("[\"undefined\"]"),
@@ -102,14 +104,15 @@ pub(crate) fn write<T>(
         Value::Date(None) => out.push_str("[\"date\",null]"),
         Value::Date(Some(milliseconds)) => {
             out.push_str("[\"date\",");
-            match milliseconds.is_finite() {
-                true => write_number(out, *milliseconds),
-                false => out.push_str("null"),
+            if milliseconds.is_finite() {
+                write_number(out, *milliseconds);
+            } else {
+                out.push_str("null");
             }
             out.push(']');
         }
         Value::Bytes(bytes) => write_bytes(out, bytes),
-        Value::Error(error) => write_error(out, error, depth)?,
+        Value::Error(error) => write_error(out, error, depth),
         Value::Url(text) => {
             out.push_str("[\"url\",");
             write_string(out, text);
@@ -145,7 +148,7 @@ pub(crate) fn write<T>(
 }
 
 /// Appends an error's expression. Properties that cannot be written are left out, as the reference does.
-pub(crate) fn write_error(out: &mut String, error: &Error, depth: usize) -> Result<(), Refused> {
+pub(crate) fn write_error(out: &mut String, error: &Error, depth: usize) {
     out.push_str("[\"error\",");
     write_string(out, &error.name);
     out.push(',');
@@ -175,7 +178,6 @@ pub(crate) fn write_error(out: &mut String, error: &Error, depth: usize) -> Resu
         out.push('}');
     }
     out.push(']');
-    Ok(())
 }
 
 /// Appends JSON text, quotes included.

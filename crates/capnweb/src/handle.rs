@@ -103,7 +103,10 @@ pub(crate) struct PromiseCell<T> {
 pub(crate) enum State<T> {
     Pending(Vec<Waiter>),
     Fulfilled(Value<T>, #[expect(dead_code, reason = "counts for as long as the value is kept")] Weight),
-    Rejected(Rc<Error>),
+    Rejected(
+        Rc<Error>,
+        #[expect(dead_code, reason = "counts for as long as the error is kept")] Option<Weight>,
+    ),
 }
 
 /// Who waits for a result. Indices only: what waits is owned by the session's tables, so that no circle of waiting
@@ -220,8 +223,9 @@ impl<T> Promise<T> {
         Self::new(State::Pending(Vec::new()), Some(origin))
     }
 
+    /// For an error of few words, which need not be counted.
     pub(crate) fn rejected(error: Error) -> Self {
-        Self::new(State::Rejected(Rc::new(error)), None)
+        Self::new(State::Rejected(Rc::new(error), None), None)
     }
 
     fn new(state: State<T>, origin: Option<Remote>) -> Self {

@@ -14,10 +14,10 @@ const EXACT: i64 = 1 << 53;
 
 impl Encoded {
     /// Writes down whatever serializes. Whole numbers beyond 2^53 become big integers, since JavaScript's numbers cannot
-    /// hold them.
+    /// hold them; numbers that are none become `null`, as always with serde.
     ///
     /// # Errors
-    /// If the value's own serialization fails.
+    /// If the value's own serialization fails, or it holds raw JSON.
     pub fn serialize(value: &(impl Serialize + ?Sized)) -> Result<Self, serde_json::Error> {
         let mut out = Vec::with_capacity(128);
         value.serialize(&mut Serializer::with_formatter(&mut out, Expressions))?;
@@ -36,6 +36,10 @@ impl Formatter for Expressions {
 
     fn end_array<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
         writer.write_all(b"]]")
+    }
+
+    fn write_raw_fragment<W: ?Sized + io::Write>(&mut self, _: &mut W, _: &str) -> io::Result<()> {
+        Err(io::Error::other("raw JSON cannot be sent: its arrays would not be read as such"))
     }
 
     fn write_i64<W: ?Sized + io::Write>(&mut self, writer: &mut W, value: i64) -> io::Result<()> {

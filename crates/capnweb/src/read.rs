@@ -148,6 +148,10 @@ impl<'a, T, I: Importer<T>> Reader<'a, T, I> {
                 Some(b'-' | b'0'..=b'9') => Key::Index(self.scan.number()?),
                 _ => return Err(unknown(tag)),
             });
+            let longest = self.importer.limits().depth;
+            if path.len() > longest {
+                return Err(Violation::Limit("depth", longest));
+            }
             if self.was_broken() {
                 return Err(Violation::BadExpression("a path with half of a surrogate pair".to_owned()));
             }

@@ -1,7 +1,6 @@
 //! What expressions mean that are no data: capabilities, calls, streams.
 
 use std::borrow::Cow;
-use std::cell::Cell;
 use std::rc::Rc;
 
 use super::Session;
@@ -110,7 +109,10 @@ impl<'s, T> Reader<'_, T, Scope<'s, T>> {
                 self.promises += usize::from(may_wait);
                 value
             }
-            Err(error) => self.refuse(error),
+            Err(error) => {
+                self.promises += 1;
+                Value::Promise(self.importer.session.broken(error))
+            }
         }
     }
 
@@ -160,11 +162,12 @@ impl<'s, T> Reader<'_, T, Scope<'s, T>> {
         };
         let session = &mut *self.importer.session;
         let steps = match &self.importer.mapper {
-            Some(mapper) => Rc::clone(mapper.steps),
-            None => Rc::new(Cell::new(session.limits.remap_steps)),
+            Some(mapper) => mapper.steps.nested(),
+            None => Ok(Steps::new(session.limits.remap_steps)),
         };
-        let plan = Plan { captures, instructions: instructions.into(), steps };
-        let result = session.remap(&base, path, plan);
+        let instructions = instructions.into();
+        let result =
+            steps.and_then(|steps| session.remap(&base, path, Plan { captures, instructions, steps }));
         Ok(self.place(result))
     }
 

@@ -2,7 +2,7 @@
 
 use super::Session;
 use super::tables::{Export, Held, Pull};
-use crate::encode::{self, Exporter, write_id};
+use crate::encode::{self, Exporter, TOO_LONG, write_id};
 use crate::error::{Error, Refused};
 use crate::handle::{State, Waiter};
 use crate::value::Value;
@@ -64,7 +64,11 @@ impl<T> Session<T> {
     /// Writes a value, or leaves everything as it was.
     pub(super) fn write(&mut self, out: &mut String, value: &Value<T>) -> Result<(), Refused> {
         let (length, first) = (out.len(), self.next_export);
-        let written = encode::write(out, value, 0, self);
+        let mut written = encode::write(out, value, 0, self);
+        // The last of it may have made it too long.
+        if out.len() > self.limits.message_bytes {
+            written = Err(TOO_LONG);
+        }
         if written.is_err() {
             out.truncate(length);
             self.take_back(first);
@@ -93,14 +97,14 @@ impl<T> Session<T> {
             None => self.rejection(id, &Error::type_error("a stream cannot be pulled")),
             Some(Value::Promise(promise)) => match &*promise.0.state.borrow() {
                 State::Fulfilled(value, _) => self.resolution(id, value),
-                State::Rejected(error) => self.rejection(id, error),
+                State::Rejected(error, _) => self.rejection(id, error),
                 State::Pending(_) => self.rejection(id, &Error::plain("it was asked for too early")),
             },
             Some(value) => self.resolution(id, &value),
         };
         self.send(frame);
         if transient {
-            self.exports.remove(&id);
+            self.drop_export(id);
         }
     }
 
@@ -121,15 +125,19 @@ impl<T> Session<T> {
         let mut frame = String::from("[\"reject\",");
         write_id(&mut frame, id);
         frame.push(',');
-        // Properties that cannot be written are left out: nothing else can fail.
-        let _ = encode::write_error(&mut frame, error, 0);
+        let head = frame.len();
+        encode::write_error(&mut frame, error, 0);
+        if frame.len() > self.limits.message_bytes {
+            frame.truncate(head);
+            encode::write_error(&mut frame, &Error::range_error("the error is too long to be sent"), 0);
+        }
         frame.push(']');
         frame
     }
 
     /// Puts something into the table under the next id.
     fn give(&mut self, out: &mut String, tag: &str, value: &Value<T>) -> Result<(), Refused> {
-        if self.exports.len() >= self.limits.exports {
+        if self.holds_too_much() {
             return Err(Refused::Unsendable("the peer holds too many objects: release some"));
         }
         let id = self.next_export;

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::tables::{Arguments, Pending, Target, Task, Work};
+use super::tables::{Arguments, ImportKind, Pending, Target, Task, Work};
 use super::{Action, Call, CallId, Place, Session};
 use crate::error::Error;
 use crate::handle::{Local, Promise, Remote, State, Waiter};
@@ -79,7 +79,7 @@ impl<T> Session<T> {
     pub(super) fn place_for(&self, out: Option<Promise<T>>) -> Result<Promise<T>, Error> {
         match out {
             Some(out) => Ok(out),
-            None if self.calls.len() + self.work.len() >= self.limits.unanswered_calls => {
+            None if self.is_full() => {
                 Err(Error::range_error("too many calls are unanswered: wait for results"))
             }
             None => Ok(Promise::pending()),
@@ -133,8 +133,23 @@ impl<T> Session<T> {
         }
         match promise.0.call.get() {
             Some(key) => self.cancel_call(CallId(key)),
+            None if self.cancel_forwarded(promise) => {}
             None => promise.0.cancelled.set(true),
         }
+    }
+
+    /// Gives up a call of the peer that was passed on to its own object; false if this is none.
+    fn cancel_forwarded(&mut self, promise: &Promise<T>) -> bool {
+        let found = self.imports.iter().find_map(|(id, import)| match &import.kind {
+            ImportKind::Forwarded(out) if Rc::ptr_eq(&out.0, &promise.0) => Some(*id),
+            _ => None,
+        });
+        if let Some(id) = found {
+            self.imports.remove(&id);
+            self.questions -= 1;
+            self.send_release(id, 1);
+        }
+        found.is_some()
     }
 
     fn is_waited_for(&mut self, promise: &Promise<T>) -> bool {
@@ -151,7 +166,7 @@ impl<T> Session<T> {
     pub(super) fn resume(&mut self, key: Place, promise: &Promise<T>) {
         let Some(work) = self.work.get_mut(key) else { return };
         let failed = match &*promise.0.state.borrow() {
-            State::Rejected(error) => Some(Error::clone(error)),
+            State::Rejected(error, _) => Some(Rc::clone(error)),
             _ => None,
         };
         if failed.is_none() && work.remaining > 1 {
@@ -161,6 +176,7 @@ impl<T> Session<T> {
         let Some(work) = self.work.remove(key) else { return };
         drop(work.weight);
         if let Some(error) = failed {
+            let error = self.copy_error(&error);
             return self.fail(work.task, error);
         }
         match work.task {
@@ -243,7 +259,7 @@ impl<T> Session<T> {
             }
             Ok(Value::Promise(promise)) => match &*promise.0.state.borrow() {
                 State::Fulfilled(value, _) => self.copy(value),
-                State::Rejected(error) => Err(Error::clone(error)),
+                State::Rejected(error, _) => Err(self.copy_error(error)),
                 State::Pending(_) => return,
             },
             result => result,
@@ -253,7 +269,10 @@ impl<T> Session<T> {
                 let weight = self.weigh(value.weight());
                 State::Fulfilled(value, weight)
             }
-            Err(error) => State::Rejected(Rc::new(error)),
+            Err(error) => {
+                let weight = self.weigh(error.weight());
+                State::Rejected(Rc::new(error), Some(weight))
+            }
         };
         if let State::Pending(waiters) = out.0.state.replace(state) {
             self.ready.extend(waiters.into_iter().map(|waiter| (waiter, out.clone())));
@@ -264,6 +283,13 @@ impl<T> Session<T> {
     pub(super) fn fulfilled(&mut self, value: Value<T>) -> Promise<T> {
         let promise = Promise::pending();
         self.settle(&promise, Ok(value));
+        promise
+    }
+
+    /// A result that will never be.
+    pub(super) fn broken(&mut self, error: Error) -> Promise<T> {
+        let promise = Promise::pending();
+        self.settle(&promise, Err(error));
         promise
     }
 
@@ -282,7 +308,7 @@ impl<T> Session<T> {
                 let known = match &*promise.0.state.borrow() {
                     State::Pending(_) => None,
                     State::Fulfilled(value, _) => Some(self.copy(value)?),
-                    State::Rejected(error) => return Err(Error::clone(error)),
+                    State::Rejected(error, _) => return Err(self.copy_error(error)),
                 };
                 match known {
                     Some(known) => {
@@ -317,6 +343,17 @@ impl<T> Session<T> {
         Ok(value.clone())
     }
 
+    /// Copies an error, of which one message can ask for many times too.
+    pub(super) fn copy_error(&mut self, error: &Error) -> Error {
+        match self.budget.copied_bytes.checked_sub(error.weight()) {
+            Some(left) => {
+                self.budget.copied_bytes = left;
+                error.clone()
+            }
+            None => Error::range_error("an error is passed on too often in one message"),
+        }
+    }
+
     /// Follows a path through what is known.
     fn walk(&mut self, base: &Value<T>, path: &[Key]) -> Result<Found<T>, Error> {
         self.walk_from(base, path, 0)
@@ -336,7 +373,10 @@ impl<T> Session<T> {
                 _ if is_prototype_key(key) => value = &undefined,
                 Value::Undefined => return Err(no_property(key)),
                 Value::Array(items) => value = element(items, key).unwrap_or(&undefined),
-                Value::Object(object) => value = property(object, key).unwrap_or(&undefined),
+                Value::Object(object) => {
+                    self.search(object.len())?;
+                    value = property(object, key).unwrap_or(&undefined);
+                }
                 _ => value = &undefined,
             }
         }
@@ -348,10 +388,18 @@ impl<T> Session<T> {
         }
     }
 
+    /// Pays for looking through so many names.
+    fn search(&mut self, names: usize) -> Result<(), Error> {
+        let left = self.budget.names.checked_sub(names);
+        self.budget.names =
+            left.ok_or_else(|| Error::range_error("large objects are searched too often in one message"))?;
+        Ok(())
+    }
+
     fn walk_promise(&mut self, promise: &Promise<T>, path: &[Key], at: usize) -> Result<Found<T>, Error> {
         match &*promise.0.state.borrow() {
             State::Pending(_) => Ok(Found::Promise(promise.clone(), at)),
-            State::Rejected(error) => Err(Error::clone(error)),
+            State::Rejected(error, _) => Err(self.copy_error(error)),
             // Data that is asked for as a whole stays where it is.
             State::Fulfilled(value, _) if at == path.len() && !is_capability(value) => {
                 Ok(Found::Value(Value::Promise(promise.clone())))

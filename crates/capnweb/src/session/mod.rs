@@ -54,6 +54,10 @@ pub struct Session<T> {
     questions: usize,
     /// Values that were asked for and are not sent.
     pulls: usize,
+    /// Stream calls of the peer that are not acknowledged.
+    streams: usize,
+    /// Whether a stream call is being read.
+    in_stream: bool,
 }
 
 /// What the host has to do, in the order in which [`Session::poll`] gives it.
@@ -180,7 +184,12 @@ struct Budget {
     values: usize,
     calls: usize,
     copied_bytes: usize,
+    /// Names of properties to look at.
+    names: usize,
 }
+
+/// How many names of properties one message may have looked at: objects are searched from their beginning.
+const SEARCHED_NAMES: usize = 1 << 26;
 
 impl Closed {
     /// The code for the close frame of a WebSocket.
@@ -215,6 +224,8 @@ impl<T> Session<T> {
             queued: 0,
             questions: 0,
             pulls: 0,
+            streams: 0,
+            in_stream: false,
         }
     }
 
@@ -237,7 +248,7 @@ impl<T> Session<T> {
             return;
         }
         self.collect();
-        self.budget = self.fresh_budget();
+        self.budget = self.fresh_budget(self.limits.message_bytes);
         let before = self.actions.len();
         if let Err(violation) = self.message(frame) {
             // What a broken message asked for does not begin.
@@ -256,7 +267,9 @@ impl<T> Session<T> {
     /// A result may hold anything: data, objects of this side, stubs of the peer, promises.
     pub fn answer(&mut self, call: CallId, result: Result<Value<T>, Error>) {
         self.collect();
-        self.budget = self.fresh_budget();
+        // Less than what would end the session, which is no fault of the call that is answered.
+        let room = self.limits.kept_bytes.saturating_sub(self.kept.get());
+        self.budget = self.fresh_budget(room / 4 * 3);
         let Some(Pending { out, weight }) = self.calls.remove(call.0) else { return };
         drop(weight);
         let result = match result {
@@ -276,7 +289,7 @@ impl<T> Session<T> {
     }
 
     /// Makes a promise, to be handed out before it is known what it will be, and settled by
-    /// [`answer`](Self::answer).
+    /// [`answer`](Self::answer). Settled with a value that holds itself, it is never freed.
     pub fn promise(&mut self) -> (CallId, Promise<T>) {
         let promise = Promise::pending();
         (self.add_call(&promise, 0), promise)
@@ -332,6 +345,20 @@ impl<T> Session<T> {
         self.pulls > 0
     }
 
+    /// Whether the host has as many calls to answer as may be unanswered.
+    pub(crate) fn is_busy(&self) -> bool {
+        !self.calls.is_empty() && self.is_full()
+    }
+
+    /// Whether as many calls are unanswered as may be.
+    fn is_full(&self) -> bool {
+        if self.in_stream {
+            return self.streams >= self.limits.unanswered_streams;
+        }
+        let calls = self.calls.len() + self.work.len();
+        calls.saturating_sub(self.streams) >= self.limits.unanswered_calls
+    }
+
     /// Nothing more will come from the peer: what it has promised will not be kept.
     pub(crate) fn end_of_input(&mut self) {
         let promises = self.imports.values().filter_map(|import| match &import.kind {
@@ -350,8 +377,8 @@ impl<T> Session<T> {
         self.run();
     }
 
-    fn fresh_budget(&self) -> Budget {
-        Budget { values: self.limits.values, calls: self.limits.calls, copied_bytes: self.limits.kept_bytes }
+    fn fresh_budget(&self, copied_bytes: usize) -> Budget {
+        Budget { values: self.limits.values, calls: self.limits.calls, copied_bytes, names: SEARCHED_NAMES }
     }
 
     fn weigh(&self, bytes: usize) -> Weight {
@@ -404,7 +431,10 @@ impl<T> Session<T> {
 
     /// Goes on with all work whose results have come, and looks at the bounds.
     fn run(&mut self) {
-        while let Some((waiter, promise)) = self.ready.pop_front() {
+        // What comes of one value can be more than all bounds: so they are looked at on the way.
+        while !self.is_over_a_bound()
+            && let Some((waiter, promise)) = self.ready.pop_front()
+        {
             match waiter {
                 Waiter::Pull(id) => self.send_value(id),
                 Waiter::Work(key) => self.resume(key, &promise),
@@ -422,6 +452,10 @@ impl<T> Session<T> {
         }
     }
 
+    fn is_over_a_bound(&self) -> bool {
+        self.kept.get() > self.limits.kept_bytes || self.queued > self.limits.queued_bytes
+    }
+
     fn end(&mut self, cause: Cause) {
         if self.phase == Phase::Ended {
             return;
@@ -433,8 +467,7 @@ impl<T> Session<T> {
         };
         if matches!(cause, Cause::Violation(_) | Cause::Host(_)) {
             let mut frame = String::from("[\"abort\",");
-            // Properties that cannot be written are left out: nothing else can fail.
-            let _ = crate::encode::write_error(&mut frame, &error, 0);
+            crate::encode::write_error(&mut frame, &error, 0);
             frame.push(']');
             self.send(frame);
         }
@@ -451,7 +484,7 @@ impl<T> Session<T> {
         }
         drop((imports, self.work.drain(), std::mem::take(&mut self.ready)));
         drop((std::mem::take(&mut self.pipes), std::mem::take(&mut self.exports)));
-        (self.questions, self.pulls) = (0, 0);
+        (self.questions, self.pulls, self.streams) = (0, 0, 0);
         self.collect();
         let reason = cut(error.message);
         self.actions.push_back(Action::Closed(Closed { cause, reason }));

@@ -12,8 +12,15 @@ use crate::read::Reader;
 use crate::scan::Scanner;
 use crate::value::{Key, Value};
 
-/// How many instructions a remap may still carry out, shared with those that are nested in it.
-pub(super) type Steps = Rc<Cell<usize>>;
+/// How deep remaps may be nested in each other. Each one takes stack that no bound on values counts.
+const NESTING: usize = 16;
+
+/// How many instructions a remap may still carry out, shared with those that are nested in it, and in how many others
+/// it is nested itself.
+pub(super) struct Steps {
+    left: Rc<Cell<usize>>,
+    nesting: usize,
+}
 
 /// A remap that waits for what it is to work on.
 pub(super) struct Plan<T> {
@@ -21,6 +28,21 @@ pub(super) struct Plan<T> {
     /// The text of the list of instructions. It is read anew for every element.
     pub(super) instructions: Box<str>,
     pub(super) steps: Steps,
+}
+
+impl Steps {
+    /// Steps for a remap that is nested in no other.
+    pub(super) fn new(most: usize) -> Self {
+        Self { left: Rc::new(Cell::new(most)), nesting: 0 }
+    }
+
+    /// What is left of them for a remap that is nested in this one.
+    pub(super) fn nested(&self) -> Result<Self, Error> {
+        match self.nesting {
+            NESTING => Err(Error::range_error("remaps are nested too deep")),
+            nesting => Ok(Self { left: Rc::clone(&self.left), nesting: nesting + 1 }),
+        }
+    }
 }
 
 impl<T> Session<T> {
@@ -47,7 +69,7 @@ impl<T> Session<T> {
     pub(super) fn apply(&mut self, plan: Plan<T>, promise: &Promise<T>) -> Result<Value<T>, Error> {
         let value = match &*promise.0.state.borrow() {
             State::Fulfilled(value, _) => self.copy(value)?,
-            State::Rejected(error) => return Err(Error::clone(error)),
+            State::Rejected(error, _) => return Err(self.copy_error(error)),
             State::Pending(_) => return Err(Error::plain("nothing is there to be mapped")),
         };
         self.apply_to(&plan, value)
@@ -82,7 +104,8 @@ impl<T> Session<T> {
             return Err(Error::plain("Invalid empty mapper function."));
         }
         loop {
-            plan.steps.set(plan.steps.get().checked_sub(1).ok_or_else(too_much)?);
+            let left = &plan.steps.left;
+            left.set(left.get().checked_sub(1).ok_or_else(too_much)?);
             let mapper = Mapper { captures: &plan.captures, variables: &variables, steps: &plan.steps };
             let scope = Scope { session: self, mapper: Some(mapper) };
             let mut reader = Reader::new(scan, scope);

@@ -171,6 +171,10 @@ impl<V> Slab<V> {
         self.entries.len() - self.free.len()
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     pub(super) fn insert(&mut self, value: V) -> SlabKey {
         if let Some(index) = self.free.pop() {
             let entry = &mut self.entries[index as usize];

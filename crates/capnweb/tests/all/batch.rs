@@ -44,7 +44,7 @@ fn a_batch_is_answered_with_one_body() {
     ));
     assert_eq!(
         body,
-        "[\"reject\",3,[\"error\",\"RangeError\",\"task not found\",null,{\"code\":-32001}]]\n[\"resolve\",2,81]",
+        "[\"resolve\",2,81]\n[\"reject\",3,[\"error\",\"RangeError\",\"task not found\",null,{\"code\":-32001}]]",
         "in the order in which they were known"
     );
     assert_eq!((closed, done), (None, true));
@@ -96,4 +96,41 @@ fn a_batch_waits_for_what_was_asked_for_and_for_nothing_else() {
     let not_asked =
         "[\"push\",[\"pipeline\",0,[\"never\"],[]]]\n[\"push\",[\"pipeline\",0,[\"name\"]]]\n[\"pull\",2]";
     assert_eq!(answer(not_asked), ("[\"resolve\",2,\"alice\"]".to_owned(), None, true));
+}
+
+#[test]
+fn a_batch_may_hold_more_calls_than_may_be_unanswered() {
+    let frames: Vec<String> = (1..=3_000)
+        .flat_map(|n| [format!(r#"["push",["pipeline",0,["square"],[{n}]]]"#), format!(r#"["pull",{n}]"#)])
+        .collect();
+    let mut batch = Batch::new((), Limits::default(), frames.join("\n"));
+    let mut running = Vec::new();
+    let mut most = 0;
+    loop {
+        while let Some(action) = batch.poll() {
+            if let Action::Call(call) = action {
+                running.push(call.id);
+            }
+        }
+        most = most.max(running.len());
+        let Some(call) = running.pop() else { break };
+        batch.answer(call, Ok(1.into()));
+    }
+    assert!(batch.is_done());
+    let answer = batch.finish();
+    assert_eq!((answer.body.lines().count(), answer.closed), (3_000, None));
+    assert!(!answer.body.contains("reject"));
+    assert_eq!(most, Limits::default().unanswered_calls);
+}
+
+#[test]
+fn a_batch_that_is_cut_short_starts_nothing_more() {
+    let body =
+        "[\"push\",[\"pipeline\",0,[\"never\"],[]]]\n[\"pull\",1]\n[\"push\",[\"pipeline\",0,[\"x\"],[]]]";
+    let mut batch = Batch::new((), Limits::default(), body);
+    assert!(matches!(batch.poll(), Some(Action::Call(_))));
+    batch.session().abort(Error::plain("too late"));
+    let answer = batch.finish();
+    assert_eq!(answer.body, r#"["abort",["error","Error","too late"]]"#);
+    assert_eq!(answer.closed.map(|closed| closed.reason).as_deref(), Some("too late"));
 }

@@ -290,3 +290,17 @@ fn a_result_that_cannot_be_sent_is_a_rejection() {
     assert_eq!(bench.dropped, [Object::Counter], "what was on its way is taken back");
     assert_eq!(bench.session.stats().exports, 1);
 }
+
+#[test]
+fn a_call_given_back_before_its_turn_is_started_and_cancelled_at_once() {
+    let (_, mut bench) = play(&[
+        r#"["push",["pipeline",0,["hold"],[["promise",-1]]]]"#,
+        r#"["pull",1]"#,
+        r#"["release",1,1]"#,
+        r#"["resolve",-1,1]"#,
+    ]);
+    assert_eq!(bench.started, ["Service.hold"]);
+    assert_eq!(bench.cancelled, bench.held);
+    bench.work();
+    assert_eq!(bench.session.stats().calls, 0);
+}

@@ -239,3 +239,154 @@ fn frames_of_any_bytes_never_panic() {
         bench.say(&[&format!("[\"push\",{frame}]")]);
     }
 }
+
+/// Says things that are nearly always messages, with ids that are nearly always right.
+struct Babbler {
+    seed: u64,
+    pushes: i64,
+    live: Vec<i64>,
+    pipes: Vec<i64>,
+    promises: i64,
+}
+
+impl Babbler {
+    fn below(&mut self, bound: usize) -> usize {
+        self.seed = self.seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.seed >> 33) as usize % bound
+    }
+
+    fn pick(&mut self, words: &[&str]) -> String {
+        words[self.below(words.len())].to_owned()
+    }
+
+    /// An id that the babbler holds, or seldom one that it may not hold.
+    fn held(&mut self) -> i64 {
+        match self.below(40) {
+            0 => -1 - i64::try_from(self.below(4)).expect("small"),
+            1..6 => 0,
+            _ if self.live.is_empty() => 0,
+            any => self.live[any % self.live.len()],
+        }
+    }
+
+    fn pushed(&mut self) -> i64 {
+        self.pushes += 1;
+        self.live.push(self.pushes);
+        self.pushes
+    }
+
+    fn path(&mut self) -> String {
+        const PATHS: [&str; 16] = [
+            "[]",
+            r#"["square"]"#,
+            r#"["echo"]"#,
+            r#"["hold"]"#,
+            r#"["nested"]"#,
+            r#"["tasks"]"#,
+            r#"["makeCounter"]"#,
+            r#"["cb"]"#,
+            r#"["keep"]"#,
+            r#"["gate"]"#,
+            r#"["sink"]"#,
+            r#"["val"]"#,
+            r#"["list",0]"#,
+            r#"["s","hi"]"#,
+            r#"["write"]"#,
+            r#"["close"]"#,
+        ];
+        self.pick(&PATHS)
+    }
+
+    fn expression(&mut self, depth: usize) -> String {
+        let simple = depth > 2;
+        match self.below(if simple { 7 } else { 13 }) {
+            0 => self.pick(&["1", "null", "\"x\"", r#"["undefined"]"#, r#"["nan"]"#, "{}", "[[]]"]),
+            1 => format!(r#"["export",{}]"#, -1 - i64::try_from(self.below(6)).expect("small")),
+            2 => {
+                self.promises += 1;
+                format!(r#"["promise",{}]"#, -100 - self.promises)
+            }
+            3 => format!(r#"["{}",{}]"#, self.pick(&["import", "pipeline"]), self.held()),
+            4 => self.pipes.pop().map_or("0".to_owned(), |pipe| format!(r#"["readable",{pipe}]"#)),
+            5 => format!(r#"["writable",{}]"#, -80 - i64::try_from(self.below(3)).expect("small")),
+            6 => format!(r#"["pipeline",{},{}]"#, self.held(), self.path()),
+            7 => format!("[[{},{}]]", self.expression(depth + 1), self.expression(depth + 1)),
+            8 => format!(r#"{{"a":{},"toJSON":{}}}"#, self.expression(depth + 1), self.expression(depth + 1)),
+            9 => format!(
+                r#"["remap",{},[],[["import",{}]],[["pipeline",-1,{},[["pipeline",0]]],{}]]"#,
+                self.held(),
+                self.held(),
+                self.path(),
+                self.pick(&["[\"pipeline\",1]", "[\"pipeline\",0]", "7"])
+            ),
+            10 => format!(r#"["error","E","m",null,{{"p":{}}}]"#, self.expression(depth + 1)),
+            _ => format!(r#"["pipeline",{},{},[{}]]"#, self.held(), self.path(), self.expression(depth + 1)),
+        }
+    }
+
+    fn frame(&mut self) -> String {
+        match self.below(10) {
+            0 => {
+                let pipe = self.pushed();
+                self.pipes.push(pipe);
+                r#"["pipe"]"#.to_owned()
+            }
+            1 => format!(r#"["pull",{}]"#, self.held()),
+            2 if self.live.len() > 3 => {
+                let index = self.below(self.live.len());
+                let id = self.live.swap_remove(index);
+                self.pipes.retain(|pipe| *pipe != id);
+                format!(r#"["release",{id},1]"#)
+            }
+            3 => {
+                let id = match self.below(2) {
+                    0 => 1 + i64::try_from(self.below(4)).expect("small"),
+                    _ => -100 - i64::try_from(self.below(8)).expect("small"),
+                };
+                format!(r#"["{}",{id},{}]"#, self.pick(&["resolve", "reject"]), self.expression(0))
+            }
+            4 => {
+                let expression = self.expression(0);
+                self.pushes += 1;
+                format!(r#"["stream",{expression}]"#)
+            }
+            _ => {
+                let expression = self.expression(0);
+                self.pushed();
+                format!(r#"["push",{expression}]"#)
+            }
+        }
+    }
+}
+
+#[test]
+fn a_peer_that_says_anything_leaves_nothing_behind() {
+    let (mut ended, mut frames) = (0, 0);
+    for seed in 0..4_000 {
+        let mut babbler = Babbler { seed, pushes: 0, live: Vec::new(), pipes: Vec::new(), promises: 0 };
+        let mut bench = Bench::new();
+        for _ in 0..30 {
+            let frame = babbler.frame();
+            bench.say(&[&frame]);
+            frames += 1;
+            if bench.closed.is_some() {
+                ended += 1;
+                break;
+            }
+            if babbler.below(4) == 0
+                && let Some(call) = bench.held.pop()
+            {
+                bench.session.answer(call, Ok(7.into()));
+            }
+        }
+        bench.session.closed();
+        bench.work();
+        bench.forget();
+        bench.work();
+        let stats = bench.session.stats();
+        let left = (stats.exports, stats.imports, stats.calls, stats.waiting, stats.questions, stats.pipes);
+        assert_eq!((left, stats.kept_bytes), ((0, 0, 0, 0, 0, 0), 0), "seed {seed}");
+        assert_eq!(bench.dropped.len(), bench.made, "seed {seed}");
+    }
+    assert!(ended < 4_000 && frames > 20_000, "{frames} frames, {ended} sessions ended: most should go on");
+}

@@ -213,3 +213,10 @@ fn dropping_a_stub_wakes_the_host() {
     bench.kept = None;
     assert_eq!(woken.get(), 1);
 }
+
+#[test]
+fn an_object_that_is_dropped_and_introduced_again_in_one_message_stays() {
+    let (sent, mut bench) = play(&[r#"["push",{"toJSON":["export",-1],"f":["export",-1]}]"#]);
+    assert_eq!(sent, frames(&[]));
+    assert_eq!(bench.say(&[r#"["release",1,1]"#]), frames(&[r#"["release",-1,2]"#]));
+}

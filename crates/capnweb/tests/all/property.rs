@@ -1,6 +1,6 @@
 //! Both ends against each other, at random: whatever they do, nothing stays.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use capnweb::{
     Action, Call, CallId, Error, Limits, Local, Object, Question, Readable, Remote, Session, Stats, Value,
@@ -46,15 +46,17 @@ struct End {
     unread: Vec<CallId>,
     asked: usize,
     answered: usize,
-    /// The numbers of calls on the main object, which must arrive in their order.
+    /// Numbers of calls on one stub, which must arrive in their order wherever it leads.
+    name: &'static str,
     sent: f64,
-    heard: f64,
+    heard: HashMap<(String, i64), f64>,
     closed: bool,
 }
 
 impl End {
-    fn new() -> Self {
+    fn new(name: &'static str) -> Self {
         Self {
+            name,
             session: Session::new(0, Limits::default()),
             out: VecDeque::new(),
             alive: HashSet::from([0]),
@@ -70,7 +72,7 @@ impl End {
             asked: 0,
             answered: 0,
             sent: 0.0,
-            heard: 0.0,
+            heard: HashMap::new(),
             closed: false,
         }
     }
@@ -109,9 +111,13 @@ impl End {
 
     fn take_call(&mut self, call: Call<u64>) {
         let name = call.path.first().and_then(|key| key.as_name()).unwrap_or_default();
-        if let ("count", Some([Value::Number(number)])) = (name, call.arguments.as_deref()) {
-            assert!(*number > self.heard, "call {number} came after call {}", self.heard);
-            self.heard = *number;
+        if let ("count", Some([Value::String(end), Value::Number(stub), Value::Number(number)])) =
+            (name, call.arguments.as_deref())
+        {
+            #[expect(clippy::cast_possible_truncation, reason = "an id")]
+            let heard = self.heard.entry((end.clone(), *stub as i64)).or_insert(0.0);
+            assert!(*number > *heard, "call {number} on stub {stub} came after call {heard}");
+            *heard = *number;
         }
         self.calls.push((call.id, call.arguments.unwrap_or_default()));
     }
@@ -195,10 +201,12 @@ impl End {
         }
     }
 
-    fn count(&mut self) {
+    fn count(&mut self, random: &mut Random) {
         self.sent += 1.0;
-        let main = self.session.main();
-        _ = self.session.forget(&main, &["count"], &[self.sent.into()]);
+        let target = self.target(random);
+        #[expect(clippy::cast_precision_loss, reason = "an id")]
+        let stub = target.id() as f64;
+        _ = self.session.forget(&target, &["count"], &[self.name.into(), stub.into(), self.sent.into()]);
     }
 
     fn answer(&mut self, random: &mut Random) {
@@ -248,7 +256,7 @@ impl End {
     }
 
     fn step(&mut self, random: &mut Random) {
-        match random.below(12) {
+        match random.below(14) {
             0..=3 => self.call(random),
             4 | 5 => self.answer(random),
             6 => self.settle(random),
@@ -259,7 +267,7 @@ impl End {
                     self.session.answer(id, Ok(Value::Undefined));
                 }
             }
-            _ => self.count(),
+            _ => self.count(random),
         }
         self.poll();
     }
@@ -292,7 +300,7 @@ fn deliver(from: &mut End, to: &mut End) -> bool {
 
 fn sequence(seed: u64) {
     let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
-    let (mut left, mut right) = (End::new(), End::new());
+    let (mut left, mut right) = (End::new("left"), End::new("right"));
     let torn = random.below(8) == 0;
     for _ in 0..random.below(STEPS) {
         match random.below(4) {

@@ -39,6 +39,8 @@ pub(crate) struct Bench {
     pub(crate) unread: Vec<CallId>,
     pub(crate) kept: Option<Remote>,
     pub(crate) readable: Option<Readable>,
+    /// How many objects were handed out, the service included.
+    pub(crate) made: usize,
     calling: HashMap<QuestionId, (CallId, Question)>,
     gates: HashMap<String, Vec<CallId>>,
     consuming: HashMap<PipeId, (CallId, Readable, Vec<Value>)>,
@@ -65,6 +67,7 @@ impl Bench {
             unread: Vec::new(),
             kept: None,
             readable: None,
+            made: 1,
             calling: HashMap::new(),
             gates: HashMap::new(),
             consuming: HashMap::new(),
@@ -116,6 +119,20 @@ impl Bench {
                 },
             }
         }
+    }
+
+    fn make(&mut self, object: Object) -> Local<Object> {
+        self.made += 1;
+        self.session.local(object)
+    }
+
+    /// Lets go of everything.
+    pub(crate) fn forget(&mut self) {
+        self.kept = None;
+        self.readable = None;
+        self.calling.clear();
+        self.consuming.clear();
+        self.answered.clear();
     }
 
     fn take_chunk(&mut self, id: CallId, pipe: PipeId, chunk: Chunk<Object>) {
@@ -170,24 +187,27 @@ impl Bench {
     fn property(&mut self, target: &Object, name: &str) -> Result<Value, Error> {
         match (target, name) {
             (Object::Service, "val") => Ok(42.into()),
-            (Object::Service, "greeter") => Ok(self.session.local(Object::Greeter).into()),
+            (Object::Service, "greeter") => Ok(self.make(Object::Greeter).into()),
             (Object::Counter, "value") => Ok(self.counter.into()),
             _ => Ok(Value::Undefined),
         }
     }
 
     fn serve_method(&mut self, id: CallId, name: &str, path: &[Key], mut arguments: Vec<Value>) {
+        if arguments.is_empty() {
+            arguments.push(Value::Undefined);
+        }
         let result = match name {
             "square" => Ok((number(&arguments, 0) * number(&arguments, 0)).into()),
-            "echo" => Ok(if arguments.is_empty() { Value::Undefined } else { arguments.swap_remove(0) }),
+            "echo" => Ok(arguments.swap_remove(0)),
             "nothing" => Ok(Value::Undefined),
             "keys" => match &arguments[0] {
                 Value::Object(object) => Ok(Value::Array(object.iter().map(|(key, _)| key.into()).collect())),
                 _ => Ok(Value::Undefined),
             },
             "fail" => Err(Error::range_error("task not found").with("code", -32001)),
-            "makeCounter" => Ok(self.session.local(Object::Counter).into()),
-            "sink" => Ok(Value::Sink(self.session.local(Object::Sink))),
+            "makeCounter" => Ok(self.make(Object::Counter).into()),
+            "sink" => Ok(Value::Sink(self.make(Object::Sink))),
             "nested" => Ok(self.nested()),
             "tasks" => Ok(Value::Array(vec![task("a"), task("b")])),
             "never" => return,
@@ -226,18 +246,21 @@ impl Bench {
         let list = vec![10.into(), 20.into(), Value::Array(vec![30.into()])];
         let object = capnweb::Object::new()
             .with("list", list)
-            .with("f", self.session.local(Object::AddOne))
-            .with("s", self.session.local(Object::Greeter))
+            .with("f", self.make(Object::AddOne))
+            .with("s", self.make(Object::Greeter))
             .with("nil", Value::Null);
         object.into()
     }
 
     fn call_back(&mut self, id: CallId, function: &Value) {
-        let (path, target): (&[&str], _) = match function {
-            Value::Object(object) => (&[], remote(object.get("on").expect("a member"))),
-            function => (&[], remote(function)),
+        let target = match function {
+            Value::Object(object) => object.get("on").and_then(remote),
+            function => remote(function),
         };
-        match self.session.call(&target.expect("a function"), path, &[1.into()]) {
+        let Some(target) = target else {
+            return self.session.answer(id, Err(Error::type_error("no function")));
+        };
+        match self.session.call(&target, &[], &[1.into()]) {
             Ok(question) => _ = self.calling.insert(question.id(), (id, question)),
             Err(refused) => self.session.answer(id, Err(refused.into())),
         }
