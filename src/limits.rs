@@ -111,6 +111,8 @@ pub struct NetLimits {
     /// are not answered by then are rejected; what they began goes on.
     #[serde(with = "seconds")]
     pub request_timeout: Duration,
+    /// Such requests at once; one more is refused with HTTP 503.
+    pub requests: usize,
     /// Bytes of a request's body; a longer one is refused with HTTP 413.
     pub body_bytes: usize,
     /// Bytes of all bodies of requests that are being answered; one more is refused with HTTP 503.
@@ -263,6 +265,7 @@ impl Default for NetLimits {
             handshake_timeout: Duration::from_secs(10),
             write_timeout: Duration::from_secs(15),
             request_timeout: Duration::from_secs(60),
+            requests: 512,
             body_bytes: 4 << 20,
             bodies_bytes: 256 << 20,
             authenticate_timeout: Duration::from_secs(15),

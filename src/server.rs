@@ -28,7 +28,7 @@ use crate::fault::Fault;
 use crate::limits::{Limits, WireLimits};
 use crate::model::{AgentCard, HttpAuthSecurityScheme, SecurityRequirement, SecurityScheme, StringList};
 use crate::net::{
-    self, Allowed, BatchError, ConnectionInfo, Document, Listening, NetConfig, NetCounters, NotAllowed,
+    self, Allowed, ConnectionInfo, Document, Listening, MalformedBatch, NetConfig, NetCounters, NotAllowed,
     Routes, WorkerRoutes,
 };
 use crate::service::{AgentService, Agents, DEFAULT_TENANT, interface};
@@ -466,12 +466,12 @@ impl WorkerRoutes for Worker {
         _: ConnectionInfo,
         body: Bytes,
         deadline: Instant,
-    ) -> LocalBoxFuture<'static, Result<Bytes, BatchError>> {
+    ) -> LocalBoxFuture<'static, Result<Bytes, MalformedBatch>> {
         let (context, limits) = (self.context(), self.wire.clone());
         Box::pin(async move {
             match capnweb::batch(context, limits, body, deadline).await {
                 capnweb::Answered::Frames(frames) => Ok(frames),
-                capnweb::Answered::Malformed(frames) => Err(BatchError::Malformed(frames)),
+                capnweb::Answered::Malformed(frames) => Err(MalformedBatch(frames)),
             }
         })
     }

@@ -84,7 +84,7 @@ impl Room {
         let before = self.bodies.counters.gauge_body_bytes().fetch_add(bytes, Ordering::Relaxed);
         self.bytes += bytes;
         if before + bytes > self.bodies.all {
-            return Err(Problem::unavailable("the server has too many requests to answer; ask again later"));
+            return Err(Problem::overloaded());
         }
         Ok(())
     }

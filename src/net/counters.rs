@@ -16,6 +16,7 @@ pub struct NetCounters {
     accept_errors: AtomicU64,
     refused_total: AtomicU64,
     refused_address: AtomicU64,
+    requests: AtomicUsize,
     body_bytes: AtomicUsize,
     foreign_hosts: AtomicU64,
     foreign_origins: AtomicU64,
@@ -47,6 +48,11 @@ impl NetCounters {
     /// Connections refused since the start, for this reason.
     pub fn refused(&self, reason: Refusal) -> u64 {
         self.refusals(reason).load(Ordering::Relaxed)
+    }
+
+    /// Requests that wait for calls now.
+    pub fn requests(&self) -> usize {
+        self.requests.load(Ordering::Relaxed)
     }
 
     /// Bytes of the bodies of requests that are being answered now.
@@ -105,6 +111,10 @@ impl NetCounters {
 
     pub(super) fn gauge_connections(&self) -> &AtomicUsize {
         &self.connections
+    }
+
+    pub(super) fn gauge_requests(&self) -> &AtomicUsize {
+        &self.requests
     }
 
     pub(super) fn gauge_body_bytes(&self) -> &AtomicUsize {

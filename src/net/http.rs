@@ -16,9 +16,10 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout_at};
 
+use super::counters::OneMore;
 use super::problem::{Answer, Problem, json};
 use super::progress::{Progress, Watched};
-use super::routes::{BatchError, ConnectionInfo, Document};
+use super::routes::{ConnectionInfo, Document, MalformedBatch};
 use super::upgrade::{Protocol, agree};
 use super::worker::Worker;
 use crate::limits::NetLimits;
@@ -174,6 +175,11 @@ impl Exchange {
         let Some(_permit) = self.worker.permit() else {
             return Err(Problem::unavailable("the server stops; ask again"));
         };
+        let counters = self.worker.counters();
+        let _one_more = OneMore::of(counters.gauge_requests());
+        if counters.requests() > self.worker.limits().requests {
+            return Err(Problem::overloaded());
+        }
         let (head, body) = request.into_parts();
         let body = timeout_at(deadline, self.worker.bodies().read(&head.headers, body)).await;
         let body = body.map_err(|_| {
@@ -189,11 +195,7 @@ impl Exchange {
         })?;
         let (status, frames) = match answered {
             Ok(frames) => (StatusCode::OK, frames),
-            Err(BatchError::Malformed(frames)) => (StatusCode::BAD_REQUEST, frames),
-            Err(BatchError::Overloaded) => {
-                let message = "the server has too many requests to answer; ask again later";
-                return Err(Problem::unavailable(message));
-            }
+            Err(MalformedBatch(frames)) => (StatusCode::BAD_REQUEST, frames),
         };
         let mut answer = Response::new(Full::new(frames));
         *answer.status_mut() = status;

@@ -36,7 +36,7 @@ use tokio_util::sync::CancellationToken;
 pub use admission::Refusal;
 pub use counters::NetCounters;
 pub use origin::{Allowed, NotAllowed};
-pub use routes::{BatchError, ConnectionInfo, Document, Routes, WorkerRoutes};
+pub use routes::{ConnectionInfo, Document, MalformedBatch, Routes, WorkerRoutes};
 
 use crate::limits::{NetLimits, WireLimits};
 use crate::shutdown::Shutdown;

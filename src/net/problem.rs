@@ -41,6 +41,10 @@ impl Problem {
             .with(header::RETRY_AFTER, RETRY_AFTER_SECONDS)
     }
 
+    pub(super) fn overloaded() -> Self {
+        Self::unavailable("the server has too many requests to answer; ask again later")
+    }
+
     pub(super) fn with(mut self, name: HeaderName, value: &'static str) -> Self {
         self.fields.push((name, value));
         self

@@ -154,6 +154,25 @@ fn all_bodies_together_are_bounded() {
 }
 
 #[test]
+fn one_request_too_many_that_waits_is_refused_until_another_is_answered() {
+    local(false, async {
+        let listening = with(|net| {
+            net.requests = 1;
+            net.request_timeout = 500 * MS;
+        });
+        let address = listening.local_addr();
+        let first = tokio::task::spawn_local(async move { post(address, "", "late").await });
+        while listening.counters().requests() == 0 {
+            sleep(MS).await;
+        }
+        let refused = post(address, "", "x").await;
+        assert!(refused.starts_with("HTTP/1.1 503 ") && refused.contains("UNAVAILABLE"), "{refused}");
+        assert!(first.await.expect("no panic").ends_with("by then"));
+        assert!(post(address, "", "x").await.starts_with("HTTP/1.1 200 "));
+    });
+}
+
+#[test]
 fn what_is_no_batch_and_what_comes_too_late_is_said() {
     local(false, async {
         let listening = with(|net| {
@@ -163,8 +182,6 @@ fn what_is_no_batch_and_what_comes_too_late_is_said() {
         let address = listening.local_addr();
         let bad = post(address, "", "bad").await;
         assert!(bad.starts_with("HTTP/1.1 400 ") && bad.contains("that is no batch"), "{bad}");
-        let busy = post(address, "", "busy").await;
-        assert!(busy.starts_with("HTTP/1.1 503 ") && busy.contains("UNAVAILABLE"), "{busy}");
         let late = post(address, "", "late").await;
         assert!(late.starts_with("HTTP/1.1 200 ") && late.ends_with("by then"), "{late}");
         let never = post(address, "", "never").await;

@@ -38,17 +38,12 @@ pub trait WorkerRoutes: 'static {
         info: ConnectionInfo,
         body: Bytes,
         deadline: Instant,
-    ) -> LocalBoxFuture<'static, Result<Bytes, BatchError>>;
+    ) -> LocalBoxFuture<'static, Result<Bytes, MalformedBatch>>;
 }
 
-/// Why a batch has no answer.
+/// What was posted is no batch: HTTP 400 with these frames, the last of which says why.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum BatchError {
-    /// It is not such a batch: HTTP 400 with these frames, the last of which says why.
-    Malformed(Bytes),
-    /// The server has too much to do.
-    Overloaded,
-}
+pub struct MalformedBatch(pub Bytes);
 
 /// Where a connection comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]

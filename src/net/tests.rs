@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
 use super::{
-    BatchError, ConnectionInfo, Document, Listening, NetConfig, Refusal, Routes, WorkerRoutes, listen,
+    ConnectionInfo, Document, Listening, MalformedBatch, NetConfig, Refusal, Routes, WorkerRoutes, listen,
 };
 use crate::limits::{NetLimits, WireLimits};
 use crate::model::Timestamp;
@@ -58,11 +58,10 @@ impl WorkerRoutes for Benches {
         _info: ConnectionInfo,
         body: Bytes,
         deadline: tokio::time::Instant,
-    ) -> LocalBoxFuture<'static, Result<Bytes, BatchError>> {
+    ) -> LocalBoxFuture<'static, Result<Bytes, MalformedBatch>> {
         Box::pin(async move {
             match &body[..] {
-                b"bad" => Err(BatchError::Malformed(Bytes::from_static(b"that is no batch"))),
-                b"busy" => Err(BatchError::Overloaded),
+                b"bad" => Err(MalformedBatch(Bytes::from_static(b"that is no batch"))),
                 b"late" => {
                     tokio::time::sleep_until(deadline).await;
                     Ok(Bytes::from_static(b"by then"))

@@ -22,7 +22,7 @@ use super::body::Bodies;
 use super::counters::{NetCounters, OneMore};
 use super::http::{self, Upgraded};
 use super::origin::Allowed;
-use super::routes::{BatchError, ConnectionInfo, Routes, WorkerRoutes};
+use super::routes::{ConnectionInfo, MalformedBatch, Routes, WorkerRoutes};
 use super::upgrade::Protocol;
 use crate::fault::{Fault, FaultKind};
 use crate::limits::NetLimits;
@@ -124,7 +124,7 @@ impl Worker {
         info: ConnectionInfo,
         body: Bytes,
         deadline: Instant,
-    ) -> LocalBoxFuture<'static, Result<Bytes, BatchError>> {
+    ) -> LocalBoxFuture<'static, Result<Bytes, MalformedBatch>> {
         self.routes.capnweb_batch(info, body, deadline)
     }
 
