@@ -207,6 +207,30 @@ async fn events_wait_for_a_client_that_acknowledges_none() {
 }
 
 #[tokio::test]
+async fn the_end_is_said_only_when_every_event_was_acknowledged() {
+    let world = World::demo().await;
+    let mut web = Web::connect(&world).await;
+    let session = web.authenticate(ALICE).await;
+    let sent = web.ask(session, "sendMessage", json!([message("stream 1")])).await.unwrap();
+    let members = json!({ "onStatusUpdate": ["export", -1], "onEnd": ["export", -2] });
+    web.push(session, "subscribeToTask", json!([sent["task"]["id"], members, 0])).await;
+    let events =
+        [web.called_unanswered().await, web.called_unanswered().await, web.called_unanswered().await];
+    assert_eq!(events[2].arguments[0]["final"], true);
+    let early = tokio::time::timeout(Duration::from_millis(100), web.frame()).await;
+    assert!(early.is_err(), "two are still being handled: {early:?}");
+    for called in [&events[2], &events[0], &events[1]] {
+        web.say(json!(["resolve", called.id, null])).await;
+    }
+    let last = web.called().await;
+    assert_eq!((last.target, &last.arguments[0]), (-2, &json!("completed")));
+    assert_eq!(
+        [web.frame().await, web.frame().await],
+        [json!(["release", -1, 1]), json!(["release", -2, 1])]
+    );
+}
+
+#[tokio::test]
 async fn dropping_a_subscription_ends_its_calls() {
     let (world, stage) = World::puppet().await;
     let mut web = Web::connect(&world).await;
