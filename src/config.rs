@@ -36,6 +36,13 @@ pub struct Config {
     pub state_dir: Option<PathBuf>,
     /// Under which URL clients reach this server, if not under the address that it listens on.
     pub public_url: Option<String>,
+    /// Names under which clients reach this server, beside `localhost`, that of `public-url` and its addresses;
+    /// with a port if only that is meant. A request with another `Host` is refused, since a foreign page could
+    /// have made its own name lead here. `*` is any name.
+    pub allowed_hosts: Vec<String>,
+    /// Origins whose pages may call this server, such as `https://app.example`, beside its own. A request of
+    /// another page is refused. `*` is any, `null` that of pages that have none, such as files.
+    pub allowed_origins: Vec<String>,
     /// Every bound.
     pub limits: Limits,
 }
@@ -100,6 +107,8 @@ impl Default for Config {
             keys: Vec::new(),
             state_dir: None,
             public_url: None,
+            allowed_hosts: Vec::new(),
+            allowed_origins: Vec::new(),
             limits: Limits::default(),
         }
     }

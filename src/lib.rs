@@ -1,5 +1,5 @@
-//! A2A (Agent2Agent) as object capabilities, over Cap'n Proto RPC on WebSocket: a server, a client, and what
-//! an agent's author needs.
+//! A2A (Agent2Agent) as object capabilities, over Cap'n Proto RPC and Cap'n Web on WebSocket: a server, a client,
+//! and what an agent's author needs.
 //!
 //! A client authenticates once and holds objects from then on: a `Session` is a principal's authority over an
 //! agent, a `TaskHandle` the authority over one task, a `Grant` the right to take something back. A task's

@@ -41,7 +41,7 @@ pub struct StoreLimits {
     pub checkpoint_events: u64,
 }
 
-/// Bounds of one Cap'n Proto connection; the same at both ends.
+/// Bounds of one connection; the same at both ends of Cap'n Proto.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -66,6 +66,12 @@ pub struct WireLimits {
     /// Calls that the peer may abandon before they are answered, over the connection's life. Each
     /// costs about 245 bytes until the connection ends (a defect of capnp-rpc 0.27.3).
     pub abandoned_calls: usize,
+    /// How deep the values of a Cap'n Web message may nest. A deeper one ends the connection.
+    pub depth: usize,
+    /// Calls that one Cap'n Web message may ask for. More end the connection.
+    pub message_calls: usize,
+    /// Instructions × elements of one `map` of Cap'n Web. One that needs more is rejected.
+    pub map_steps: usize,
     /// Bytes waiting to be written, as a multiple of `message_bytes`, before the connection ends.
     pub queued_messages: usize,
     /// Bytes waiting to be written above which nothing more is read from the peer, and no stream sends.
@@ -94,9 +100,23 @@ pub struct NetLimits {
     /// Time for a request's whole header.
     #[serde(with = "seconds")]
     pub header_timeout: Duration,
-    /// Time from the accepted socket to the finished WebSocket handshake.
+    /// Time from the accepted socket, or from the last answer, to the next request or the finished WebSocket
+    /// handshake.
     #[serde(with = "seconds")]
     pub handshake_timeout: Duration,
+    /// Time within which a peer must take some of an answer, be it ever so little.
+    #[serde(with = "seconds")]
+    pub write_timeout: Duration,
+    /// Time for the body and the answer of a request that waits for calls, such as a Cap'n Web batch. Calls that
+    /// are not answered by then are rejected; what they began goes on.
+    #[serde(with = "seconds")]
+    pub request_timeout: Duration,
+    /// Such requests at once; one more is refused with HTTP 503.
+    pub requests: usize,
+    /// Bytes of a request's body; a longer one is refused with HTTP 413.
+    pub body_bytes: usize,
+    /// Bytes of all bodies of requests that are being answered; one more is refused with HTTP 503.
+    pub bodies_bytes: usize,
     /// Time from the handshake to an authenticated session, or to an anonymous call where those are allowed.
     #[serde(with = "seconds")]
     pub authenticate_timeout: Duration,
@@ -223,6 +243,9 @@ impl Default for WireLimits {
             questions: 1_024,
             calls: 8_192,
             abandoned_calls: 50_000,
+            depth: 256,
+            message_calls: 10_000,
+            map_steps: 10_000,
             queued_messages: 2,
             send_budget_bytes: 256 << 10,
             stream_window_bytes: 64 << 10,
@@ -240,6 +263,11 @@ impl Default for NetLimits {
             connections_per_address: 256,
             header_timeout: Duration::from_secs(10),
             handshake_timeout: Duration::from_secs(10),
+            write_timeout: Duration::from_secs(15),
+            request_timeout: Duration::from_secs(60),
+            requests: 512,
+            body_bytes: 4 << 20,
+            bodies_bytes: 256 << 20,
             authenticate_timeout: Duration::from_secs(15),
             drain_timeout: Duration::from_secs(25),
         }

@@ -9,30 +9,38 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
+use bytes::Bytes;
+use futures::future::LocalBoxFuture;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::agent::Agent;
 use crate::agents;
 use crate::auth::{ApiKey, ApiKeyError, Authenticator, KeyEntry, KeyRing, KeyRingError};
 use crate::authority::{Audit, Authority, Permissions};
-use crate::bindings::capnp;
+use crate::bindings::{capnp, capnweb};
 use crate::capability::Context;
 use crate::clock::Clock;
 use crate::config::{Config, StoreChoice};
 use crate::engine::{Engine, Recovered};
 use crate::fault::Fault;
-use crate::limits::Limits;
+use crate::limits::{Limits, WireLimits};
 use crate::model::{AgentCard, HttpAuthSecurityScheme, SecurityRequirement, SecurityScheme, StringList};
-use crate::net::{self, ConnectionInfo, Document, Listening, NetConfig, NetCounters, Routes, WorkerRoutes};
+use crate::net::{
+    self, Allowed, ConnectionInfo, Document, Listening, MalformedBatch, NetConfig, NetCounters, NotAllowed,
+    Routes, WorkerRoutes,
+};
 use crate::service::{AgentService, Agents, DEFAULT_TENANT, interface};
 use crate::shutdown::Shutdown;
 use crate::store::embedded::{EmbeddedStore, OpenError, Recovery};
 use crate::store::{MemoryStore, Store};
-use crate::transport::ConnectionHandle;
+use crate::transport::{ConnectionHandle, Line, Speaker};
 
 /// The URI of this project's Cap'n Proto binding in agent cards.
 pub const CAPNP_BINDING: &str = "https://a2a-webcap.dev/bindings/capnp/v1";
+/// The URI of this project's Cap'n Web binding in agent cards.
+pub const CAPNWEB_BINDING: &str = "https://a2a-webcap.dev/bindings/capnweb/v1";
 
 /// A running server. Dropping it stops it at once; [`stop`](Self::stop) lets what runs come to its end.
 ///
@@ -168,6 +176,29 @@ impl Builder {
         self
     }
 
+    /// The URL under which clients reach this server, if not the address that it listens on. The agent card
+    /// names it, and pages of its origin may call the server.
+    #[must_use]
+    pub fn public_url(mut self, url: &str) -> Self {
+        self.config.public_url = Some(url.to_owned());
+        self
+    }
+
+    /// One more name under which clients reach this server; see [`Config::allowed_hosts`].
+    #[must_use]
+    pub fn allow_host(mut self, host: &str) -> Self {
+        self.config.allowed_hosts.push(host.to_owned());
+        self
+    }
+
+    /// One more origin whose pages may call this server, such as `https://app.example`; see
+    /// [`Config::allowed_origins`].
+    #[must_use]
+    pub fn allow_origin(mut self, origin: &str) -> Self {
+        self.config.allowed_origins.push(origin.to_owned());
+        self
+    }
+
     /// Every bound.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
@@ -224,6 +255,7 @@ impl Builder {
         if !config.listen.ip().is_loopback() && !config.insecure_plaintext {
             return Err(StartError::Plaintext(config.listen));
         }
+        let allowed = allowed(&config)?;
         if agents.is_empty() {
             let agent =
                 agents::by_name(&config.agent).ok_or_else(|| StartError::Agent(config.agent.clone()))?;
@@ -257,9 +289,10 @@ impl Builder {
         let routes = Arc::new(ServerRoutes {
             service: Arc::clone(&service),
             shutdown: shutdown.clone(),
+            wire: limits.wire.clone(),
             card: OnceLock::new(),
         });
-        let mut net = NetConfig { net: limits.net, wire: limits.wire, ..NetConfig::default() };
+        let mut net = NetConfig { net: limits.net, wire: limits.wire, allowed, ..NetConfig::default() };
         if config.workers > 0 {
             net.workers = config.workers;
         }
@@ -287,6 +320,22 @@ impl fmt::Debug for Builder {
             .field("agents", &self.agents)
             .finish_non_exhaustive()
     }
+}
+
+/// Who may talk to the server from where.
+fn allowed(config: &Config) -> Result<Allowed, StartError> {
+    let refused = |setting| move |error| StartError::Allowed { setting, error };
+    let mut allowed = Allowed::listening(config.listen.ip());
+    if let Some(url) = &config.public_url {
+        allowed = allowed.public_url(url).map_err(refused("public-url"))?;
+    }
+    for host in &config.allowed_hosts {
+        allowed = allowed.host(host).map_err(refused("allowed-hosts"))?;
+    }
+    for origin in &config.allowed_origins {
+        allowed = allowed.origin(origin).map_err(refused("allowed-origins"))?;
+    }
+    Ok(allowed)
 }
 
 /// Reads what a store on disk has to read at start, on a thread of its own, which may wait for the disk.
@@ -342,11 +391,15 @@ const ROOM_POLL: Duration = Duration::from_millis(200);
 /// Adds to an agent's card what only the server knows. Every interface is of the card's own origin, as
 /// some clients refuse a card with any other.
 fn complete(mut card: AgentCard, tenant: &str, url: &str) -> AgentCard {
-    card.supported_interfaces.insert(0, interface(format!("{url}/capnp"), CAPNP_BINDING, tenant));
+    let ours = [("capnp", CAPNP_BINDING), ("capnweb", CAPNWEB_BINDING)];
+    let ours = ours.map(|(path, binding)| interface(format!("{url}/{path}"), binding, tenant));
+    card.supported_interfaces.splice(0..0, ours);
     card.capabilities.streaming = Some(true);
     card.capabilities.push_notifications = Some(false);
     let bearer = HttpAuthSecurityScheme {
-        description: Some("An API key. Over Cap'n Proto it is given to `authenticate`.".to_owned()),
+        description: Some(
+            "An API key. Over Cap'n Proto and Cap'n Web it is given to `authenticate`.".to_owned(),
+        ),
         scheme: "bearer".to_owned(),
         bearer_format: None,
     };
@@ -367,6 +420,7 @@ const ENGINE_GRACE: Duration = Duration::from_secs(1);
 struct ServerRoutes {
     service: Arc<AgentService>,
     shutdown: Shutdown,
+    wire: WireLimits,
     card: OnceLock<Arc<Document>>,
 }
 
@@ -377,19 +431,49 @@ impl Routes for ServerRoutes {
     }
 
     fn worker(&self) -> Box<dyn WorkerRoutes> {
-        Box::new(Worker { service: Arc::clone(&self.service), shutdown: self.shutdown.clone() })
+        Box::new(Worker {
+            service: Arc::clone(&self.service),
+            shutdown: self.shutdown.clone(),
+            wire: self.wire.clone(),
+        })
     }
 }
 
 struct Worker {
     service: Arc<AgentService>,
     shutdown: Shutdown,
+    wire: WireLimits,
+}
+
+impl Worker {
+    /// What the objects of a new connection share.
+    fn context(&self) -> Rc<Context> {
+        Context::new(Arc::clone(&self.service), self.shutdown.clone())
+    }
 }
 
 impl WorkerRoutes for Worker {
     fn bootstrap(&self, _: ConnectionInfo, connection: &Rc<ConnectionHandle>) -> ::capnp::capability::Client {
-        let context = Context::new(Arc::clone(&self.service), self.shutdown.clone());
-        capnp::bootstrap(context, Rc::clone(connection))
+        capnp::bootstrap(self.context(), Rc::clone(connection))
+    }
+
+    fn capnweb(&self, _: ConnectionInfo, line: &Rc<Line>) -> Box<dyn Speaker> {
+        capnweb::speaker(self.context(), line)
+    }
+
+    fn capnweb_batch(
+        &self,
+        _: ConnectionInfo,
+        body: Bytes,
+        deadline: Instant,
+    ) -> LocalBoxFuture<'static, Result<Bytes, MalformedBatch>> {
+        let (context, limits) = (self.context(), self.wire.clone());
+        Box::pin(async move {
+            match capnweb::batch(context, limits, body, deadline).await {
+                capnweb::Answered::Frames(frames) => Ok(frames),
+                capnweb::Answered::Malformed(frames) => Err(MalformedBatch(frames)),
+            }
+        })
     }
 }
 
@@ -405,6 +489,13 @@ pub enum StartError {
     Keys(KeyRingError),
     /// The address cannot be listened on.
     Listen(io::Error),
+    /// A setting says nonsense about who may talk to the server.
+    Allowed {
+        /// The setting's name.
+        setting: &'static str,
+        /// What is wrong with it.
+        error: NotAllowed,
+    },
     /// The address is reachable from elsewhere, and nobody said that this may be.
     Plaintext(SocketAddr),
     /// The store on disk cannot be opened.
@@ -424,6 +515,7 @@ impl fmt::Display for StartError {
             Self::Key(error) => write!(f, "an API key cannot be used: {error}"),
             Self::Keys(error) => write!(f, "the keys cannot be used: {error}"),
             Self::Listen(error) => write!(f, "cannot listen: {error}"),
+            Self::Allowed { setting, error } => write!(f, "`{setting}` cannot be used: {error}"),
             Self::Plaintext(address) => write!(
                 f,
                 "{address} can be reached from other machines, and there is no TLS yet: keys and messages would \

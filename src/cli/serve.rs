@@ -29,6 +29,14 @@ pub(super) struct Serve {
     #[arg(long, value_name = "NAME")]
     agent: Option<String>,
 
+    /// A name under which clients reach the server, beside its own; may be repeated
+    #[arg(long, value_name = "HOST")]
+    allow_host: Vec<String>,
+
+    /// An origin whose pages may call the server, such as https://app.example; may be repeated
+    #[arg(long, value_name = "ORIGIN")]
+    allow_origin: Vec<String>,
+
     /// Accept that keys and messages cross the network unencrypted
     #[arg(long)]
     insecure_plaintext: bool,
@@ -79,6 +87,8 @@ impl Serve {
         }
         config.store = Some(store::chosen(self.store.as_ref(), &config)?);
         config.insecure_plaintext |= self.insecure_plaintext;
+        config.allowed_hosts.extend_from_slice(&self.allow_host);
+        config.allowed_origins.extend_from_slice(&self.allow_origin);
         Ok(config)
     }
 }
@@ -116,6 +126,7 @@ fn announcement(config: &Config, server: &Server, key: Option<&DevKey>) -> Strin
     };
     say(&format!("Listening: http://{address}"));
     say(&format!("Cap'n Proto: ws://{address}/capnp"));
+    say(&format!("Cap'n Web: ws://{address}/capnweb"));
     say(&format!("Agent: {}, card at http://{address}/.well-known/agent-card.json", config.agent));
     match &config.store {
         Some(StoreChoice::Directory(dir)) => {

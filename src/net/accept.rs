@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
 use super::admission::{Admission, Refusal};
-use super::http::Problem;
+use super::problem::{Problem, RETRY_AFTER_SECONDS};
 use super::worker::{Arrival, Common, WorkerHandle};
 
 /// Accepts until the server stops.
@@ -108,5 +108,3 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const REFUSALS_AT_ONCE: usize = 64;
 /// Time for giving it.
 const REFUSAL_TIME: Duration = Duration::from_secs(2);
-/// What a refused peer is asked to wait.
-const RETRY_AFTER_SECONDS: u32 = 5;

@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use super::admission::Refusal;
+use super::origin::Foreign;
 
 /// Live counters. Cheap to read at any time, from any thread.
 #[derive(Debug, Default)]
@@ -15,6 +16,10 @@ pub struct NetCounters {
     accept_errors: AtomicU64,
     refused_total: AtomicU64,
     refused_address: AtomicU64,
+    requests: AtomicUsize,
+    body_bytes: AtomicUsize,
+    foreign_hosts: AtomicU64,
+    foreign_origins: AtomicU64,
     panics: AtomicU64,
     closes: Mutex<BTreeMap<&'static str, u64>>,
 }
@@ -45,6 +50,26 @@ impl NetCounters {
         self.refusals(reason).load(Ordering::Relaxed)
     }
 
+    /// Requests that wait for calls now.
+    pub fn requests(&self) -> usize {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of the bodies of requests that are being answered now.
+    pub fn body_bytes(&self) -> usize {
+        self.body_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Requests refused since the start because of their `Host`.
+    pub fn foreign_hosts(&self) -> u64 {
+        self.foreign_hosts.load(Ordering::Relaxed)
+    }
+
+    /// Requests refused since the start because of their `Origin`.
+    pub fn foreign_origins(&self) -> u64 {
+        self.foreign_origins.load(Ordering::Relaxed)
+    }
+
     /// Defects that ended a connection since the start.
     pub fn panics(&self) -> u64 {
         self.panics.load(Ordering::Relaxed)
@@ -68,6 +93,14 @@ impl NetCounters {
         self.refusals(reason).fetch_add(1, Ordering::Relaxed);
     }
 
+    pub(super) fn count_foreign(&self, foreign: Foreign) {
+        let counter = match foreign {
+            Foreign::NoHost | Foreign::Host => &self.foreign_hosts,
+            Foreign::Origin => &self.foreign_origins,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(super) fn count_panic(&self) {
         self.panics.fetch_add(1, Ordering::Relaxed);
     }
@@ -78,6 +111,14 @@ impl NetCounters {
 
     pub(super) fn gauge_connections(&self) -> &AtomicUsize {
         &self.connections
+    }
+
+    pub(super) fn gauge_requests(&self) -> &AtomicUsize {
+        &self.requests
+    }
+
+    pub(super) fn gauge_body_bytes(&self) -> &AtomicUsize {
+        &self.body_bytes
     }
 
     pub(super) fn gauge_sockets(&self) -> &AtomicUsize {

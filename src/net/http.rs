@@ -1,25 +1,26 @@
-//! HTTP/1.1 on one connection: the router, and the upgrade to WebSocket.
+//! HTTP/1.1 on one connection: who may ask, and what is where.
 
 use std::cell::Cell;
-use std::future::{Ready, ready};
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::time::Duration;
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::http::uri::Authority;
 use hyper::server::conn::http1;
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode, Version};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::sleep;
-use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio::time::{Instant, timeout_at};
 
-use super::routes::{ConnectionInfo, Document};
+use super::counters::OneMore;
+use super::problem::{Answer, Problem, json};
+use super::progress::{Progress, Watched};
+use super::routes::{ConnectionInfo, Document, MalformedBatch};
+use super::upgrade::{Protocol, agree};
 use super::worker::Worker;
 use crate::limits::NetLimits;
 
@@ -29,6 +30,7 @@ pub(super) struct Upgraded<S> {
     /// Bytes that came behind the request's header.
     pub(super) read: Bytes,
     pub(super) info: ConnectionInfo,
+    pub(super) protocol: Protocol,
 }
 
 /// Serves requests until the connection ends (`None`) or becomes a WebSocket.
@@ -37,18 +39,23 @@ where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     let limits = worker.limits().clone();
-    let exchange = Rc::new(Exchange { worker, peer, requests: Cell::new(0), upgrade: Cell::new(None) });
+    let progress = Progress::new();
+    let exchange = Rc::new(Exchange { worker, peer, progress: progress.clone(), upgrade: Cell::new(None) });
     let service = {
         let exchange = exchange.clone();
-        hyper::service::service_fn(move |request| exchange.answer(&request))
+        hyper::service::service_fn(move |request| {
+            let exchange = exchange.clone();
+            async move { Ok::<_, Infallible>(exchange.answer(request).await) }
+        })
     };
-    let connection = builder(&limits).serve_connection(TokioIo::new(stream), service).without_shutdown();
+    let stream = TokioIo::new(Watched::new(stream, progress.clone()));
+    let connection = builder(&limits).serve_connection(stream, service).without_shutdown();
     let parts = tokio::select! {
         ended = connection => ended.ok()?,
-        () = exchange.overdue(limits.handshake_timeout) => return None,
+        () = progress.overdue(&limits) => return None,
     };
-    let info = exchange.upgrade.take()?;
-    Some(Upgraded { stream: parts.io.into_inner(), read: parts.read_buf, info })
+    let (protocol, info) = exchange.upgrade.take()?;
+    Some(Upgraded { stream: parts.io.into_inner().into_inner(), read: parts.read_buf, info, protocol })
 }
 
 fn builder(limits: &NetLimits) -> http1::Builder {
@@ -65,40 +72,83 @@ fn builder(limits: &NetLimits) -> http1::Builder {
 struct Exchange {
     worker: Rc<Worker>,
     peer: SocketAddr,
-    requests: Cell<u64>,
+    progress: Rc<Progress>,
     /// Set when the answer was 101.
-    upgrade: Cell<Option<ConnectionInfo>>,
+    upgrade: Cell<Option<(Protocol, ConnectionInfo)>>,
 }
 
-type Answer = Response<Full<Bytes>>;
+/// What is where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Route {
+    Capnp,
+    Capnweb,
+    Card,
+    Health,
+}
 
-impl Exchange {
-    fn answer(&self, request: &Request<Incoming>) -> Ready<Result<Answer, std::convert::Infallible>> {
-        self.requests.set(self.requests.get() + 1);
-        let mut answer = self.route(request).unwrap_or_else(Problem::into_answer);
-        if self.worker.is_draining() && answer.status() != StatusCode::SWITCHING_PROTOCOLS {
-            answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+impl Route {
+    fn at(path: &str) -> Option<Self> {
+        match path {
+            "/capnp" => Some(Self::Capnp),
+            "/capnweb" => Some(Self::Capnweb),
+            "/.well-known/agent-card.json" | "/.well-known/agent.json" => Some(Self::Card),
+            "/healthz" | "/health" => Some(Self::Health),
+            _ => None,
         }
-        ready(Ok(answer))
     }
 
-    fn route(&self, request: &Request<Incoming>) -> Result<Answer, Problem> {
-        check_origin(request.headers())?;
-        match request.uri().path() {
-            "/capnp" => self.upgrade(request),
-            "/.well-known/agent-card.json" | "/.well-known/agent.json" => {
-                only_reads(request.method())?;
-                Ok(document(&self.worker.routes().agent_card(), request.headers()))
-            }
-            "/healthz" | "/health" => {
-                only_reads(request.method())?;
-                Ok(self.health())
-            }
-            _ => Err(Problem::new(
-                StatusCode::NOT_FOUND,
-                "NOT_FOUND",
-                "no such path; see /.well-known/agent-card.json",
-            )),
+    /// The methods that it takes.
+    fn methods(self) -> &'static str {
+        match self {
+            Self::Capnp => "GET, OPTIONS",
+            Self::Capnweb => "GET, POST, OPTIONS",
+            Self::Card | Self::Health => "GET, HEAD, OPTIONS",
+        }
+    }
+
+    fn takes(self, method: &Method) -> bool {
+        self.methods().split(", ").any(|name| name == method.as_str())
+    }
+}
+
+impl Exchange {
+    async fn answer(self: Rc<Self>, request: Request<Incoming>) -> Answer {
+        let _working = self.progress.working();
+        let page = request.headers().get(header::ORIGIN).cloned();
+        let (answered, page) = match self.check_origin(&request) {
+            Ok(()) => (self.route(request).await, page),
+            Err(problem) => (Err(problem), None),
+        };
+        let mut answer = answered.unwrap_or_else(Problem::into_answer);
+        if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return answer;
+        }
+        let fields = answer.headers_mut();
+        // Who may read this is a matter of the page that asked; never with its cookies.
+        fields.append(header::VARY, HeaderValue::from_static("origin"));
+        if let Some(page) = page {
+            fields.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, page);
+        }
+        if self.worker.is_draining() {
+            fields.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        answer
+    }
+
+    async fn route(&self, request: Request<Incoming>) -> Result<Answer, Problem> {
+        let route = Route::at(request.uri().path()).ok_or_else(Problem::not_found)?;
+        if !route.takes(request.method()) {
+            return Err(Problem::method_not_allowed(route.methods()));
+        }
+        if request.method() == Method::OPTIONS {
+            return Ok(options(route, request.headers()));
+        }
+        match route {
+            Route::Capnp => self.upgrade(request.headers(), Protocol::Capnp),
+            Route::Capnweb if request.method() == Method::POST => self.batch(request).await,
+            Route::Capnweb => self.upgrade(request.headers(), Protocol::Capnweb),
+            Route::Card => Ok(document(&self.worker.routes().agent_card(), request.headers())),
+            Route::Health => Ok(self.health()),
         }
     }
 
@@ -113,68 +163,92 @@ impl Exchange {
         answer
     }
 
-    /// RFC 6455, 4.2: checks the request and agrees to it.
-    fn upgrade(&self, request: &Request<Incoming>) -> Result<Answer, Problem> {
-        if request.method() != Method::GET {
-            return Err(Problem::method_not_allowed("GET"));
-        }
-        let headers = request.headers();
-        if !has_token(headers, header::UPGRADE, "websocket")
-            || !has_token(headers, header::CONNECTION, "upgrade")
-        {
-            let message = "this is a WebSocket endpoint: connect with a Cap'n Proto client";
-            return Err(Problem::new(StatusCode::UPGRADE_REQUIRED, "UPGRADE_REQUIRED", message)
-                .with(header::UPGRADE, "websocket")
-                .with(header::CONNECTION, "upgrade"));
-        }
-        if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
-            let message = "Sec-WebSocket-Version must be 13";
-            return Err(Problem::new(StatusCode::UPGRADE_REQUIRED, "UPGRADE_REQUIRED", message)
-                .with(header::SEC_WEBSOCKET_VERSION, "13"));
-        }
-        let key = headers.get(header::SEC_WEBSOCKET_KEY).filter(|key| is_websocket_key(key.as_bytes()));
-        let Some(key) = key else {
-            let message = "Sec-WebSocket-Key must be 16 bytes in base64";
-            return Err(Problem::new(StatusCode::BAD_REQUEST, "INVALID_ARGUMENT", message));
-        };
-        let mut answer = Response::new(Full::default());
-        *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-        let accept = HeaderValue::try_from(derive_accept_key(key.as_bytes()))
-            .expect("base64 has only characters that a header may have");
-        let fields = answer.headers_mut();
-        fields.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-        fields.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-        fields.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
-        if has_token(headers, header::SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL) {
-            fields.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
-        }
-        self.upgrade.set(Some(ConnectionInfo { peer: self.peer, user_agent: user_agent(headers) }));
+    fn upgrade(&self, headers: &HeaderMap, protocol: Protocol) -> Result<Answer, Problem> {
+        let answer = agree(headers, protocol)?;
+        self.upgrade.set(Some((protocol, self.info(headers))));
         Ok(answer)
     }
 
-    /// Ready when a whole `timeout` has passed without a new request.
-    async fn overdue(&self, timeout: Duration) {
-        loop {
-            let before = self.requests.get();
-            sleep(timeout).await;
-            if self.requests.get() == before {
-                return;
-            }
+    /// `POST /capnweb`: a whole Cap'n Web session in one request.
+    async fn batch(&self, request: Request<Incoming>) -> Result<Answer, Problem> {
+        let deadline = Instant::now() + self.worker.limits().request_timeout;
+        let Some(_permit) = self.worker.permit() else {
+            return Err(Problem::unavailable("the server stops; ask again"));
+        };
+        let counters = self.worker.counters();
+        let _one_more = OneMore::of(counters.gauge_requests());
+        if counters.requests() > self.worker.limits().requests {
+            return Err(Problem::overloaded());
+        }
+        let (head, body) = request.into_parts();
+        let body = timeout_at(deadline, self.worker.bodies().read(&head.headers, body)).await;
+        let body = body.map_err(|_| {
+            let message = "the body did not come within `limits.net.request-timeout`";
+            Problem::new(StatusCode::REQUEST_TIMEOUT, "DEADLINE_EXCEEDED", message)
+        })??;
+        let batch = self.worker.batch(self.info(&head.headers), body.bytes.clone(), deadline);
+        // It answers by then itself, with what there is.
+        let answered = timeout_at(deadline + self.worker.limits().write_timeout, batch).await;
+        let answered = answered.map_err(|_| {
+            let message = "the calls were not answered within `limits.net.request-timeout`";
+            Problem::new(StatusCode::GATEWAY_TIMEOUT, "DEADLINE_EXCEEDED", message)
+        })?;
+        let (status, frames) = match answered {
+            Ok(frames) => (StatusCode::OK, frames),
+            Err(MalformedBatch(frames)) => (StatusCode::BAD_REQUEST, frames),
+        };
+        let mut answer = Response::new(Full::new(frames));
+        *answer.status_mut() = status;
+        let fields = answer.headers_mut();
+        for (name, value) in BATCH_FIELDS {
+            fields.insert(name, HeaderValue::from_static(value));
+        }
+        Ok(answer)
+    }
+
+    fn info(&self, headers: &HeaderMap) -> ConnectionInfo {
+        ConnectionInfo { peer: self.peer, user_agent: user_agent(headers) }
+    }
+
+    /// The one place that judges who may talk to us from where, before any route.
+    fn check_origin(&self, request: &Request<Incoming>) -> Result<(), Problem> {
+        let headers = request.headers();
+        let values = |name| headers.get_all(name).iter().map(HeaderValue::as_bytes);
+        let target = request.uri().authority().map(Authority::as_str);
+        let needs_host = request.version() >= Version::HTTP_11;
+        let judged =
+            self.worker.allowed().check(target, values(header::HOST), values(header::ORIGIN), needs_host);
+        judged.map_err(|foreign| {
+            self.worker.counters().count_foreign(foreign);
+            tracing::info!(
+                peer = %self.peer,
+                target = ?target.map(|target| shown(target.as_bytes())),
+                host = ?values(header::HOST).next().map(shown),
+                origin = ?values(header::ORIGIN).next().map(shown),
+                refused = ?foreign,
+                "a request from elsewhere was refused"
+            );
+            Problem::from(foreign)
+        })
+    }
+}
+
+/// What may be asked for, for a page that asks first (CORS) and for others.
+fn options(route: Route, asked: &HeaderMap) -> Answer {
+    let mut answer = Response::new(Full::default());
+    *answer.status_mut() = StatusCode::NO_CONTENT;
+    let fields = answer.headers_mut();
+    fields.insert(header::ALLOW, HeaderValue::from_static(route.methods()));
+    if asked.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD) {
+        for (name, value) in [
+            (header::ACCESS_CONTROL_ALLOW_METHODS, route.methods()),
+            (header::ACCESS_CONTROL_ALLOW_HEADERS, "content-type"),
+            (header::ACCESS_CONTROL_MAX_AGE, PREFLIGHT_SECONDS),
+        ] {
+            fields.insert(name, HeaderValue::from_static(value));
         }
     }
-}
-
-/// The one place that judges who may talk to us from where: allowlists for `Host` (DNS rebinding) and
-/// `Origin` (foreign pages) belong here, before any route.
-fn check_origin(_headers: &HeaderMap) -> Result<(), Problem> {
-    Ok(())
-}
-
-fn only_reads(method: &Method) -> Result<(), Problem> {
-    match *method {
-        Method::GET | Method::HEAD => Ok(()),
-        _ => Err(Problem::method_not_allowed("GET, HEAD")),
-    }
+    answer
 }
 
 fn document(document: &Document, asked: &HeaderMap) -> Answer {
@@ -203,18 +277,9 @@ fn document(document: &Document, asked: &HeaderMap) -> Answer {
     answer
 }
 
-/// Whether a comma-separated header has this token, in any case.
-fn has_token(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
-    let values = headers.get_all(name);
-    values
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .any(|value| value.split(',').any(|part| part.trim().eq_ignore_ascii_case(token)))
-}
-
-fn is_websocket_key(key: &[u8]) -> bool {
-    let mut nonce = [0; 18];
-    matches!(BASE64_STANDARD.decode_slice(key, &mut nonce), Ok(16))
+/// What a peer wrote, as it can stand in a log: short, and without control characters.
+fn shown(bytes: &[u8]) -> String {
+    bytes[..bytes.len().min(SHOWN_BYTES)].escape_ascii().to_string()
 }
 
 fn user_agent(headers: &HeaderMap) -> Option<String> {
@@ -222,63 +287,21 @@ fn user_agent(headers: &HeaderMap) -> Option<String> {
     Some(text[..text.floor_char_boundary(USER_AGENT_BYTES)].to_owned())
 }
 
-/// An answer that is not what was asked for, in the shape of `google.rpc.Status`.
-#[derive(Debug)]
-pub(super) struct Problem {
-    status: StatusCode,
-    word: &'static str,
-    message: &'static str,
-    fields: Vec<(HeaderName, &'static str)>,
-}
-
-impl Problem {
-    pub(super) fn new(status: StatusCode, word: &'static str, message: &'static str) -> Self {
-        Self { status, word, message, fields: Vec::new() }
-    }
-
-    fn method_not_allowed(allow: &'static str) -> Self {
-        let message = "this path does not take that method";
-        Self::new(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED", message).with(header::ALLOW, allow)
-    }
-
-    fn with(mut self, name: HeaderName, value: &'static str) -> Self {
-        self.fields.push((name, value));
-        self
-    }
-
-    /// The body: `{"error":{"code":404,"status":"NOT_FOUND","message":"..."}}`.
-    pub(super) fn body(&self) -> serde_json::Value {
-        let error = serde_json::json!({
-            "code": self.status.as_u16(),
-            "status": self.word,
-            "message": self.message,
-        });
-        serde_json::json!({ "error": error })
-    }
-
-    fn into_answer(self) -> Answer {
-        let mut answer = json(self.status, &self.body());
-        for (name, value) in self.fields {
-            answer.headers_mut().insert(name, HeaderValue::from_static(value));
-        }
-        answer
-    }
-}
-
-fn json(status: StatusCode, body: &serde_json::Value) -> Answer {
-    let mut answer = Response::new(Full::from(body.to_string()));
-    *answer.status_mut() = status;
-    answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    answer
-}
-
+/// A batch's answer is for its caller alone, and is no page.
+const BATCH_FIELDS: [(HeaderName, &str); 3] = [
+    (header::CONTENT_TYPE, "text/plain; charset=utf-8"),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::CACHE_CONTROL, "no-store"),
+];
+/// For how long a page need not ask again what it may ask for.
+const PREFLIGHT_SECONDS: &str = "600";
 /// Header fields of one request.
 const MAX_HEADERS: usize = 64;
 /// Bytes of one request's header.
 const MAX_HEADER_BYTES: usize = 16 << 10;
+/// Bytes of a header field that are logged.
+const SHOWN_BYTES: usize = 128;
 /// Bytes of a `User-Agent` that are kept.
 const USER_AGENT_BYTES: usize = 256;
-/// Echoed if offered, never required: C++ and Go clients offer none.
-const SUBPROTOCOL: &str = "capnp-rpc";
 /// A card changes with its configuration: five minutes is soon enough, and its `ETag` makes asking cheap.
 const CARD_CACHE: &str = "public, max-age=300";

@@ -8,15 +8,22 @@
 
 mod accept;
 mod admission;
+mod body;
 mod counters;
 mod http;
+mod origin;
+mod problem;
+mod progress;
+#[cfg(test)]
+mod requests;
 mod routes;
 #[cfg(test)]
 mod tests;
+mod upgrade;
 mod worker;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -28,10 +35,12 @@ use tokio_util::sync::CancellationToken;
 
 pub use admission::Refusal;
 pub use counters::NetCounters;
-pub use routes::{ConnectionInfo, Document, Routes, WorkerRoutes};
+pub use origin::{Allowed, NotAllowed};
+pub use routes::{ConnectionInfo, Document, MalformedBatch, Routes, WorkerRoutes};
 
 use crate::limits::{NetLimits, WireLimits};
 use crate::shutdown::Shutdown;
+use body::Bodies;
 use worker::{Common, WorkerHandle};
 
 /// How to listen.
@@ -40,16 +49,19 @@ use worker::{Common, WorkerHandle};
 pub struct NetConfig {
     /// Bounds of the listener.
     pub net: NetLimits,
-    /// Bounds of each Cap'n Proto connection.
+    /// Bounds of each WebSocket connection.
     pub wire: WireLimits,
     /// Worker threads, at least one. Default: one for each core.
     pub workers: usize,
+    /// The names that the server goes by and the pages that may call it. Default: loopback, and nobody else's.
+    pub allowed: Allowed,
 }
 
 impl Default for NetConfig {
     fn default() -> Self {
         let workers = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { net: NetLimits::default(), wire: WireLimits::default(), workers }
+        let allowed = Allowed::listening(Ipv4Addr::LOCALHOST.into());
+        Self { net: NetLimits::default(), wire: WireLimits::default(), workers, allowed }
     }
 }
 
@@ -78,12 +90,14 @@ pub fn listen(
     let address = socket.local_addr()?;
     let counters = Arc::new(NetCounters::default());
     let closing = CancellationToken::new();
+    let bodies = Bodies::new(&config.net, counters.clone());
     let common = Arc::new(Common {
         config,
         routes,
         counters: counters.clone(),
         shutdown: shutdown.clone(),
         closing: closing.clone(),
+        bodies,
     });
     let mut workers = Vec::new();
     let mut threads = Vec::new();

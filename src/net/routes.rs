@@ -6,11 +6,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use capnp::capability::Client;
+use futures::future::LocalBoxFuture;
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
+use tokio::time::Instant;
 
 use crate::model::Timestamp;
-use crate::transport::ConnectionHandle;
+use crate::transport::{ConnectionHandle, Line, Speaker};
 
 /// What stands behind the port. Shared by all workers.
 pub trait Routes: Send + Sync + 'static {
@@ -25,7 +27,23 @@ pub trait Routes: Send + Sync + 'static {
 pub trait WorkerRoutes: 'static {
     /// The object that a new Cap'n Proto connection finds first.
     fn bootstrap(&self, info: ConnectionInfo, connection: &Rc<ConnectionHandle>) -> Client;
+
+    /// What speaks on a new Cap'n Web connection.
+    fn capnweb(&self, info: ConnectionInfo, line: &Rc<Line>) -> Box<dyn Speaker>;
+
+    /// Answers a batch of Cap'n Web messages, one a line, with such messages: a session of its own. By the
+    /// deadline it answers with what there is. Dropping the future gives the calls up.
+    fn capnweb_batch(
+        &self,
+        info: ConnectionInfo,
+        body: Bytes,
+        deadline: Instant,
+    ) -> LocalBoxFuture<'static, Result<Bytes, MalformedBatch>>;
 }
+
+/// What was posted is no batch: HTTP 400 with these frames, the last of which says why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MalformedBatch(pub Bytes);
 
 /// Where a connection comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,21 +5,26 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use capnp::capability::Client;
+use futures::future::LocalBoxFuture;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
-use super::{ConnectionInfo, Document, Listening, NetConfig, Refusal, Routes, WorkerRoutes, listen};
+use super::{
+    ConnectionInfo, Document, Listening, MalformedBatch, NetConfig, Refusal, Routes, WorkerRoutes, listen,
+};
 use crate::limits::{NetLimits, WireLimits};
 use crate::model::Timestamp;
 use crate::shutdown::Shutdown;
 use crate::transport::testing::{Bench, Method, World, any_port, call, envelope, local};
-use crate::transport::{CloseReason, ConnectionHandle, WebSocket, code, connect};
+use crate::transport::texts::Parrot;
+use crate::transport::{CloseReason, ConnectionHandle, Line, Speaker, WebSocket, code, connect};
 
 /// Serves a bench to everybody.
-struct Benches {
-    authenticates: bool,
+pub(super) struct Benches {
+    pub(super) authenticates: bool,
 }
 
 impl Routes for Benches {
@@ -40,21 +45,51 @@ impl WorkerRoutes for Benches {
         }
         Bench::client(&Rc::new(World::default()))
     }
+
+    fn capnweb(&self, _info: ConnectionInfo, line: &Rc<Line>) -> Box<dyn Speaker> {
+        if self.authenticates {
+            line.authenticated();
+        }
+        Box::new(Parrot::new(line, &Rc::default()))
+    }
+
+    fn capnweb_batch(
+        &self,
+        _info: ConnectionInfo,
+        body: Bytes,
+        deadline: tokio::time::Instant,
+    ) -> LocalBoxFuture<'static, Result<Bytes, MalformedBatch>> {
+        Box::pin(async move {
+            match &body[..] {
+                b"bad" => Err(MalformedBatch(Bytes::from_static(b"that is no batch"))),
+                b"late" => {
+                    tokio::time::sleep_until(deadline).await;
+                    Ok(Bytes::from_static(b"by then"))
+                }
+                b"never" => std::future::pending().await,
+                b"long" => Ok(Bytes::from(vec![b'x'; LONG])),
+                _ => Ok(body),
+            }
+        })
+    }
 }
 
-fn start(config: NetConfig) -> (Listening, Shutdown) {
+/// Bytes of an answer that no socket takes at once.
+pub(super) const LONG: usize = 16 << 20;
+
+pub(super) fn start(config: NetConfig) -> (Listening, Shutdown) {
     let shutdown = Shutdown::new();
     let routes = Arc::new(Benches { authenticates: true });
     let listening = listen(any_port(), config, routes, shutdown.clone()).expect("listening");
     (listening, shutdown)
 }
 
-fn config(net: NetLimits) -> NetConfig {
-    NetConfig { net, wire: WireLimits::default(), workers: 2 }
+pub(super) fn config(net: NetLimits) -> NetConfig {
+    NetConfig { net, workers: 2, ..NetConfig::default() }
 }
 
 /// One request on a connection of its own: the whole answer, up to its end.
-async fn ask(address: SocketAddr, request: &str) -> String {
+pub(super) async fn ask(address: SocketAddr, request: &str) -> String {
     let mut stream = TcpStream::connect(address).await.expect("connected");
     stream.write_all(request.as_bytes()).await.expect("sent");
     let mut answer = Vec::new();
@@ -62,13 +97,14 @@ async fn ask(address: SocketAddr, request: &str) -> String {
     String::from_utf8(answer).expect("text")
 }
 
-async fn get(address: SocketAddr, path: &str, fields: &str) -> String {
-    ask(address, &format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{fields}\r\n")).await
+pub(super) async fn get(address: SocketAddr, path: &str, fields: &str) -> String {
+    ask(address, &format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{fields}\r\n"))
+        .await
 }
 
-fn upgrade_request(fields: &str) -> String {
+pub(super) fn upgrade_request(fields: &str) -> String {
     format!(
-        "GET /capnp HTTP/1.1\r\nhost: x\r\nupgrade: websocket\r\nconnection: keep-alive, Upgrade\r\n\
+        "GET /capnp HTTP/1.1\r\nhost: localhost\r\nupgrade: websocket\r\nconnection: keep-alive, Upgrade\r\n\
          sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n{fields}\r\n"
     )
 }
@@ -104,7 +140,8 @@ fn the_card_is_served_to_caches_in_one_form_at_both_paths() {
         let again =
             get(address, "/.well-known/agent.json", &format!("if-none-match: \"x\", W/{etag}\r\n")).await;
         assert!(again.starts_with("HTTP/1.1 304 ") && again.ends_with("\r\n\r\n"), "{again}");
-        let head = "HEAD /.well-known/agent-card.json HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+        let head =
+            "HEAD /.well-known/agent-card.json HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
         let head = ask(address, head).await;
         assert!(head.contains("content-length: 16\r\n") && head.ends_with("\r\n\r\n"), "{head}");
     });
@@ -118,9 +155,13 @@ fn what_is_not_there_or_not_so_is_said_in_json() {
         let missing = get(address, "/nothing", "").await;
         assert!(missing.starts_with("HTTP/1.1 404 "), "{missing}");
         assert!(missing.contains(r#""error":{"code":404,"message":"no such path"#), "{missing}");
-        let post = "POST /healthz HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+        let post =
+            "POST /healthz HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
         let post = ask(address, post).await;
-        assert!(post.starts_with("HTTP/1.1 405 ") && post.contains("allow: GET, HEAD\r\n"), "{post}");
+        assert!(
+            post.starts_with("HTTP/1.1 405 ") && post.contains("allow: GET, HEAD, OPTIONS\r\n"),
+            "{post}"
+        );
         let health = get(address, "/health", "").await;
         assert!(health.starts_with("HTTP/1.1 200 ") && health.ends_with(r#"{"status":"ok"}"#), "{health}");
     });
@@ -280,7 +321,7 @@ fn a_stop_waits_for_work_then_tells_every_connection() {
         let peer = connected(address).await;
         call(&peer.object, Method::Echo, b"").await.expect("an answer");
         let mut asking = TcpStream::connect(address).await.expect("connected");
-        asking.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").await.expect("sent");
+        asking.write_all(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n").await.expect("sent");
         let mut answer = vec![0; 512];
         let length = asking.read(&mut answer).await.expect("an answer");
         assert!(answer[..length].starts_with(b"HTTP/1.1 200 "));
@@ -290,7 +331,7 @@ fn a_stop_waits_for_work_then_tells_every_connection() {
         while TcpStream::connect(address).await.is_ok() {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        asking.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").await.expect("sent");
+        asking.write_all(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n").await.expect("sent");
         let length = asking.read(&mut answer).await.expect("an answer");
         let text = String::from_utf8_lossy(&answer[..length]);
         assert!(text.starts_with("HTTP/1.1 503 ") && text.contains("connection: close\r\n"), "{text}");

@@ -8,21 +8,26 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 
+use bytes::Bytes;
+use futures::future::LocalBoxFuture;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet, LocalSet};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::NetConfig;
 use super::admission::Place;
+use super::body::Bodies;
 use super::counters::{NetCounters, OneMore};
 use super::http::{self, Upgraded};
-use super::routes::{Routes, WorkerRoutes};
+use super::origin::Allowed;
+use super::routes::{ConnectionInfo, MalformedBatch, Routes, WorkerRoutes};
+use super::upgrade::Protocol;
 use crate::fault::{Fault, FaultKind};
 use crate::limits::NetLimits;
-use crate::shutdown::Shutdown;
-use crate::transport::{self, CloseReason, WebSocket, code};
+use crate::shutdown::{Permit, Shutdown};
+use crate::transport::{self, CloseReason, Line, WebSocket, code};
 
 /// What all workers share.
 pub(super) struct Common {
@@ -32,6 +37,7 @@ pub(super) struct Common {
     pub(super) shutdown: Shutdown,
     /// Cancelled when connections must end.
     pub(super) closing: CancellationToken,
+    pub(super) bodies: Arc<Bodies>,
 }
 
 /// An accepted socket on its way to a worker.
@@ -95,6 +101,33 @@ impl Worker {
         &*self.common.routes
     }
 
+    pub(super) fn allowed(&self) -> &Allowed {
+        &self.common.config.allowed
+    }
+
+    pub(super) fn counters(&self) -> &NetCounters {
+        &self.common.counters
+    }
+
+    pub(super) fn bodies(&self) -> &Arc<Bodies> {
+        &self.common.bodies
+    }
+
+    /// Permission to begin something that a stopping server waits for.
+    pub(super) fn permit(&self) -> Option<Permit> {
+        self.common.shutdown.permit()
+    }
+
+    /// Answers a batch of Cap'n Web messages.
+    pub(super) fn batch(
+        &self,
+        info: ConnectionInfo,
+        body: Bytes,
+        deadline: Instant,
+    ) -> LocalBoxFuture<'static, Result<Bytes, MalformedBatch>> {
+        self.routes.capnweb_batch(info, body, deadline)
+    }
+
     pub(super) fn is_draining(&self) -> bool {
         self.common.shutdown.is_stopping()
     }
@@ -144,28 +177,42 @@ impl Worker {
     }
 
     async fn serve_rpc(self: Rc<Self>, upgraded: Upgraded<TcpStream>) -> CloseReason {
-        let common = &self.common;
-        let _one_more = OneMore::of(common.counters.gauge_sockets());
-        let Upgraded { stream, read, info } = upgraded;
+        let _one_more = OneMore::of(self.common.counters.gauge_sockets());
+        let Upgraded { stream, read, info, protocol } = upgraded;
         let peer = Some(info.peer);
-        let wire = &common.config.wire;
-        let socket = WebSocket::server(stream, &read, wire).await;
+        let wire = self.common.config.wire.clone();
+        let socket = WebSocket::server(stream, &read, &wire).await;
         drop(read);
-        let (connection, mut driver) =
-            transport::accept(socket, peer, wire.clone(), |handle| self.routes.bootstrap(info, handle));
-        let mut authenticate = Some(Box::pin(sleep(common.config.net.authenticate_timeout)));
-        let mut closing = Some(Box::pin(common.closing.clone().cancelled_owned()));
+        match protocol {
+            Protocol::Capnp => {
+                let (connection, driver) =
+                    transport::accept(socket, peer, wire, |handle| self.routes.bootstrap(info, handle));
+                self.watch(connection.line(), driver).await
+            }
+            Protocol::Capnweb => {
+                let (line, driver) = transport::accept_text(socket.of_text(), peer, wire, |line| {
+                    self.routes.capnweb(info, line)
+                });
+                self.watch(&line, driver).await
+            }
+        }
+    }
+
+    /// Drives a connection to its end, and ends it where nobody authenticates or the server stops.
+    async fn watch(&self, line: &Line, mut driver: impl Future<Output = CloseReason> + Unpin) -> CloseReason {
+        let mut authenticate = Some(Box::pin(sleep(self.limits().authenticate_timeout)));
+        let mut closing = Some(Box::pin(self.common.closing.clone().cancelled_owned()));
         loop {
             tokio::select! {
                 biased;
                 reason = &mut driver => return reason,
                 () = elapsed(&mut authenticate) => {
-                    if !connection.is_authenticated() {
-                        connection.refuse(Fault::new(FaultKind::Unauthenticated, "authenticate sooner after connecting"));
+                    if !line.is_authenticated() {
+                        line.refuse(Fault::new(FaultKind::Unauthenticated, "authenticate sooner after connecting"));
                     }
                 }
                 () = elapsed(&mut closing) => {
-                    connection.close(code::GOING_AWAY, "the server stops; connect again");
+                    line.close(code::GOING_AWAY, "the server stops; connect again");
                 }
             }
         }

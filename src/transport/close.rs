@@ -13,16 +13,20 @@ pub mod code {
     pub const GOING_AWAY: u16 = 1001;
     /// The peer broke the WebSocket or the RPC protocol.
     pub const PROTOCOL: u16 = 1002;
-    /// A text frame where only binary ones belong.
+    /// A text frame where only binary ones belong, or the other way round.
     pub const UNSUPPORTED: u16 = 1003;
     /// No close frame, or one without a code; never on the wire.
     pub const NONE: u16 = 1005;
+    /// A text frame that is not UTF-8.
+    pub const INVALID_DATA: u16 = 1007;
     /// The peer reached a bound, or did not authenticate in time.
     pub const POLICY: u16 = 1008;
     /// A message is longer than the limit.
     pub const TOO_BIG: u16 = 1009;
     /// A defect of this side.
     pub const INTERNAL: u16 = 1011;
+    /// A Cap'n Web session was aborted, or its client is done with it.
+    pub const SESSION_OVER: u16 = 3000;
 }
 
 /// Why a connection ended. The first cause wins.
@@ -71,6 +75,14 @@ impl CloseReason {
         Self::Refused { code: code::PROTOCOL, fault: Fault::new(FaultKind::InvalidRequest, message) }
     }
 
+    /// The same, with this close code.
+    pub(crate) fn with_code(self, code: u16) -> Self {
+        match self {
+            Self::Refused { fault, .. } => Self::Refused { code, fault },
+            other => other,
+        }
+    }
+
     /// A message longer than `bytes`.
     pub(crate) fn too_big(bytes: usize) -> Self {
         let message = format!("a message may have {bytes} bytes: send smaller parts");
@@ -111,8 +123,12 @@ impl CloseReason {
             Self::PeerClosed { .. } | Self::Lost(_) => None,
             Self::PeerAborted(_) => Some((code::NORMAL, "".into())),
             Self::Silent => Some((code::POLICY, "nothing came within the idle timeout".into())),
+            // Whoever reads this code has the fault's number from the abort before it.
+            Self::Refused { code: code @ code::SESSION_OVER, fault } => {
+                Some((*code, short(fault.message().to_owned()).into()))
+            }
             Self::Refused { code, fault } => Some((*code, short(exception_text(fault)).into())),
-            Self::Closed { code, reason } => Some((*code, Cow::Borrowed(reason))),
+            Self::Closed { code, reason } => Some((*code, short(reason.to_string()).into())),
             Self::Panicked => Some((code::INTERNAL, "internal error".into())),
         }
     }

@@ -1,4 +1,7 @@
-//! Cap'n Proto RPC over a WebSocket, and its bounds: the same code at both ends.
+//! RPC over a WebSocket, and its bounds: the same code at both ends.
+//!
+//! A connection is a [`Line`], and a [`Speaker`] on it: Cap'n Proto RPC in binary frames, or what a binding brings
+//! in text frames ([`accept_text`]).
 //!
 //! One binary, unfragmented WebSocket message is one standard-framed Cap'n Proto message, segment
 //! table included, never packed: what C++'s `WebSocketMessageStream` and go-websocket-capnp speak.
@@ -23,12 +26,16 @@ mod handle;
 #[cfg(test)]
 mod hostile;
 mod ids;
+mod line;
 mod message;
 mod quiet;
+mod rpc;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) mod texts;
 mod vat;
 #[cfg(not(target_arch = "wasm32"))]
 mod websocket;
@@ -44,6 +51,8 @@ pub use close::{CloseReason, code};
 pub use driver::Driver;
 pub use frames::{FrameQueue, Frames};
 pub use handle::{ConnectionHandle, Counters};
+pub use line::{Held, Line, Speaker};
+pub use rpc::Rpc;
 #[cfg(not(target_arch = "wasm32"))]
 pub use websocket::WebSocket;
 
@@ -60,7 +69,20 @@ pub fn accept<F: Frames>(
     let handle = ConnectionHandle::new(peer, limits, true);
     let object = bootstrap(&handle);
     let system = RpcSystem::new(Box::new(vat::Vat::new(Side::Server, handle.clone())), Some(object));
-    (handle.clone(), Driver::new(handle, frames, system))
+    (handle.clone(), Driver::new(handle.line().clone(), frames, rpc::Rpc::new(system)))
+}
+
+/// The serving end of a connection of text frames, on which `speaker` makes what speaks. Poll the driver; it
+/// ends with the connection.
+pub fn accept_text<F: Frames, S: Speaker>(
+    frames: F,
+    peer: Option<SocketAddr>,
+    limits: WireLimits,
+    speaker: impl FnOnce(&Rc<Line>) -> S,
+) -> (Rc<Line>, Driver<F, S>) {
+    let line = Line::new(peer, limits, true);
+    let speaker = speaker(&line);
+    (line.clone(), Driver::new(line, frames, speaker))
 }
 
 /// The calling end of a connection: the peer's first object, usable at once, before any answer. Poll
@@ -73,5 +95,5 @@ pub fn connect<T: FromClientHook, F: Frames>(
     let handle = ConnectionHandle::new(peer, limits, false);
     let mut system = RpcSystem::new(Box::new(vat::Vat::new(Side::Client, handle.clone())), None);
     let object = system.bootstrap(Side::Server);
-    (object, handle.clone(), Driver::new(handle, frames, system))
+    (object, handle.clone(), Driver::new(handle.line().clone(), frames, rpc::Rpc::new(system)))
 }

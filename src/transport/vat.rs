@@ -13,7 +13,8 @@ use futures::future::poll_fn;
 use super::bounds::Received;
 use super::close::{CloseReason, code};
 use super::flow;
-use super::handle::{ConnectionHandle, Held};
+use super::handle::ConnectionHandle;
+use super::line::Held;
 use super::message::{self, Frame};
 
 /// A network of two: this side and the peer.
@@ -74,7 +75,7 @@ impl capnp_rpc::Connection<Side> for Connection {
     ) -> Promise<Option<Box<dyn capnp_rpc::IncomingMessage>>, capnp::Error> {
         let handle = self.handle.clone();
         Promise::from_future(async move {
-            let frame = poll_fn(|cx| handle.poll_incoming(cx)).await.map_err(|reason| reason.exception())?;
+            let frame = poll_fn(|cx| handle.poll_frame(cx)).await.map_err(|reason| reason.exception())?;
             let incoming = admit(&handle, &frame);
             incoming.map(Some).map_err(|reason| {
                 let error = reason.exception();

@@ -22,6 +22,7 @@ use crate::limits::WireLimits;
 /// A WebSocket after its handshake.
 pub struct WebSocket<S> {
     stream: WebSocketStream<Metered<S>>,
+    kind: Kind,
     /// A large frame that was just given out. Kept until the next read, so that tungstenite, finding
     /// its buffer in use, takes a new small one: else each connection would keep the largest for life.
     large: Option<Bytes>,
@@ -35,6 +36,13 @@ pub struct WebSocket<S> {
     pings: (usize, u64),
     /// Payload bytes given to tungstenite, to compare with what reached the socket.
     taken: u64,
+}
+
+/// What a message is on this connection; the other kind ends it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Kind {
+    Binary,
+    Text,
 }
 
 /// How far the end has come.
@@ -85,11 +93,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> WebSocket<S> {
         Self::new(WebSocketStream::from_raw_socket(stream, Role::Client, Some(config(limits))).await, limits)
     }
 
+    /// The same, with text frames in place of binary ones. What is sent then must be UTF-8.
+    #[must_use]
+    pub fn of_text(self) -> Self {
+        Self { kind: Kind::Text, ..self }
+    }
+
     fn new(stream: WebSocketStream<Metered<S>>, limits: &WireLimits) -> Self {
         let now = Instant::now();
         let first = limits.ping_interval.min(limits.idle_timeout);
         Self {
             stream,
+            kind: Kind::Binary,
             large: None,
             message_bytes: limits.message_bytes,
             idle_timeout: limits.idle_timeout,
@@ -115,9 +130,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> WebSocket<S> {
                 CloseReason::Lost("it ended without a close frame".to_owned())
             }
             Error::Protocol(error) => CloseReason::violation(error.to_string()),
-            Error::Utf8(_) => text_frame(),
+            Error::Utf8(_) if self.kind == Kind::Text => not_utf8(),
+            Error::Utf8(_) => self.wrong_kind(),
             error => CloseReason::Lost(error.to_string()),
         }
+    }
+
+    fn wrong_kind(&self) -> CloseReason {
+        let message = match self.kind {
+            Kind::Binary => "Cap'n Proto travels in binary frames: send no text frame",
+            Kind::Text => "Cap'n Web travels in text frames: send no binary frame",
+        };
+        CloseReason::violation(message).with_code(code::UNSUPPORTED)
     }
 
     /// A pong waits in memory until the peer takes it: one that sends pings and takes nothing is ended.
@@ -163,22 +187,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Frames for WebSocket<S> {
                 Some(Err(error)) => return Poll::Ready(Err(self.reason(error))),
                 None => return Poll::Ready(Err(CloseReason::Lost("it was closed".to_owned()))),
             };
-            match message {
-                Message::Binary(bytes) => {
-                    if bytes.len() > LARGE_FRAME {
-                        self.large = Some(bytes.clone());
-                    }
-                    return Poll::Ready(Ok(bytes));
-                }
-                Message::Text(_) => return Poll::Ready(Err(text_frame())),
-                Message::Close(frame) => return Poll::Ready(Err(peer_closed(frame))),
-                Message::Ping(_) => {
-                    if let Err(reason) = self.count_ping() {
-                        return Poll::Ready(Err(reason));
-                    }
-                }
-                Message::Pong(_) | Message::Frame(_) => {}
+            let frame = match (message, self.kind) {
+                (Message::Binary(bytes), Kind::Binary) => bytes,
+                (Message::Text(text), Kind::Text) => text.into(),
+                (Message::Binary(_) | Message::Text(_), _) => return Poll::Ready(Err(self.wrong_kind())),
+                (Message::Close(frame), _) => return Poll::Ready(Err(peer_closed(frame))),
+                (Message::Ping(_), _) => match self.count_ping() {
+                    Ok(()) => continue,
+                    Err(reason) => return Poll::Ready(Err(reason)),
+                },
+                (Message::Pong(_) | Message::Frame(_), _) => continue,
+            };
+            if frame.len() > LARGE_FRAME {
+                self.large = Some(frame.clone());
             }
+            return Poll::Ready(Ok(frame));
         }
     }
 
@@ -187,7 +210,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Frames for WebSocket<S> {
             ready!(Pin::new(&mut self.stream).poll_ready(cx)).map_err(|error| self.reason(error))?;
             let Some(frame) = queue.pop() else { break };
             self.taken += frame.len() as u64;
-            let sent = Pin::new(&mut self.stream).start_send(Message::Binary(frame));
+            let message = match self.kind {
+                Kind::Binary => Message::Binary(frame),
+                Kind::Text => Message::Text(Utf8Bytes::try_from(frame).map_err(|_| CloseReason::Panicked)?),
+            };
+            let sent = Pin::new(&mut self.stream).start_send(message);
             sent.map_err(|error| self.reason(error))?;
         }
         self.poll_flush(cx)
@@ -274,11 +301,8 @@ fn config(limits: &WireLimits) -> WebSocketConfig {
         .max_frame_size(Some(limits.message_bytes))
 }
 
-fn text_frame() -> CloseReason {
-    match CloseReason::violation("Cap'n Proto travels in binary frames: send no text frame") {
-        CloseReason::Refused { fault, .. } => CloseReason::Refused { code: code::UNSUPPORTED, fault },
-        other => other,
-    }
+fn not_utf8() -> CloseReason {
+    CloseReason::violation("a text frame must be UTF-8").with_code(code::INVALID_DATA)
 }
 
 fn peer_closed(frame: Option<CloseFrame>) -> CloseReason {

@@ -1,0 +1,194 @@
+//! What the objects, the calls and the streams of one connection share.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::task::{Context, Waker};
+
+use ::capnweb::{Action, Batch, BatchAnswer, Error, Limits, Local, QuestionId, Refused, Remote, Session};
+
+use super::callback::Ack;
+use super::object::Object;
+use super::reply::Value;
+use crate::fault::{Fault, FaultKind};
+use crate::limits::WireLimits;
+use crate::transport::Line;
+
+/// One connection, or one batch.
+pub(super) struct Connection {
+    /// None in a batch, whose caller cannot be called.
+    line: Option<Rc<Line>>,
+    limits: WireLimits,
+    session: RefCell<Kind>,
+    /// Who waits for what the client says to our calls.
+    acks: RefCell<HashMap<QuestionId, Ack>>,
+    /// Wakes the speech, which does what the session asks for.
+    waker: Rc<Cell<Option<Waker>>>,
+}
+
+enum Kind {
+    Session(Session<Object>),
+    Batch(Batch<Object>),
+}
+
+impl Kind {
+    fn session(&mut self) -> &mut Session<Object> {
+        match self {
+            Self::Session(session) => session,
+            Self::Batch(batch) => batch.session(),
+        }
+    }
+}
+
+impl Connection {
+    /// The session of a line.
+    pub(super) fn on_line(main: Object, line: &Rc<Line>) -> Rc<Self> {
+        let limits = line.limits().clone();
+        let session = Session::new(main, session_limits(&limits));
+        Self::new(Some(Rc::clone(line)), limits, Kind::Session(session))
+    }
+
+    /// The session of a batch, with all of its frames.
+    pub(super) fn in_batch(main: Object, limits: WireLimits, body: &str) -> Rc<Self> {
+        let batch = Batch::new(main, session_limits(&limits), body);
+        Self::new(None, limits, Kind::Batch(batch))
+    }
+
+    fn new(line: Option<Rc<Line>>, limits: WireLimits, mut kind: Kind) -> Rc<Self> {
+        let waker: Rc<Cell<Option<Waker>>> = Rc::default();
+        let woken = Rc::clone(&waker);
+        kind.session().set_wake(move || wake(&woken));
+        Rc::new(Self { line, limits, session: RefCell::new(kind), acks: RefCell::default(), waker })
+    }
+
+    /// The line, where there is one on which the client can be called.
+    pub(super) fn line(&self) -> Option<&Rc<Line>> {
+        self.line.as_ref()
+    }
+
+    /// The bounds of this connection.
+    pub(super) fn limits(&self) -> &WireLimits {
+        &self.limits
+    }
+
+    /// Says that the client has shown who it is.
+    pub(super) fn authenticated(&self) {
+        if let Some(line) = &self.line {
+            line.authenticated();
+        }
+    }
+
+    /// The session, for one step: nothing of the host's may run meanwhile.
+    pub(super) fn session<R>(&self, step: impl FnOnce(&mut Session<Object>) -> R) -> R {
+        step(self.session.borrow_mut().session())
+    }
+
+    /// The next thing that the session asks for.
+    pub(super) fn poll(&self) -> Option<Action<Object>> {
+        match &mut *self.session.borrow_mut() {
+            Kind::Session(session) => session.poll(),
+            Kind::Batch(batch) => batch.poll(),
+        }
+    }
+
+    /// Whether a batch has all its answers; a session on a line never has.
+    pub(super) fn is_done(&self) -> bool {
+        match &*self.session.borrow() {
+            Kind::Session(_) => false,
+            Kind::Batch(batch) => batch.is_done(),
+        }
+    }
+
+    /// What a batch is answered with.
+    pub(super) fn into_answer(self) -> Option<BatchAnswer> {
+        match self.session.into_inner() {
+            Kind::Session(_) => None,
+            Kind::Batch(batch) => Some(batch.finish()),
+        }
+    }
+
+    /// Has the speech of this connection woken from now on.
+    pub(super) fn register(&self, cx: &Context<'_>) {
+        let waker = match self.waker.take() {
+            Some(waker) if waker.will_wake(cx.waker()) => waker,
+            _ => cx.waker().clone(),
+        };
+        self.waker.set(Some(waker));
+    }
+
+    /// An object that can be sent to the client.
+    pub(super) fn object(&self, object: Object) -> Value {
+        Value::Local(self.local(object))
+    }
+
+    pub(super) fn local(&self, object: Object) -> Local<Object> {
+        self.session(|session| session.local(object))
+    }
+
+    /// Calls an object of the client, which acknowledges it.
+    pub(super) fn stream(
+        &self,
+        target: &Remote,
+        path: &[&str],
+        arguments: &[Value],
+        ack: Ack,
+    ) -> Result<(), Fault> {
+        let sent = self.session(|session| session.stream(target, path, arguments));
+        let question = sent.map_err(refused)?;
+        self.acks.borrow_mut().insert(question, ack);
+        wake(&self.waker);
+        Ok(())
+    }
+
+    /// Tells who waits for it what the client said to a call.
+    pub(super) fn answered(&self, question: QuestionId, result: Result<Value, Error>) {
+        let ack = self.acks.borrow_mut().remove(&question);
+        if let Some(ack) = ack {
+            // What an observer returns means nothing.
+            ack.tell(result.map(drop), self);
+        }
+    }
+
+    /// Whether another stream call may follow: a few must remain for last ones.
+    pub(super) fn has_room(&self, targets: &[&Remote]) -> bool {
+        let most = self.limits.calls / 2;
+        let free = |session: &mut Session<Object>| {
+            session.stats().questions < most && targets.iter().all(|target| session.window(target) > 0)
+        };
+        self.line.as_ref().is_none_or(|line| line.may_queue()) && self.session(free)
+    }
+}
+
+fn wake(waker: &Cell<Option<Waker>>) {
+    if let Some(waker) = waker.take() {
+        waker.wake();
+    }
+}
+
+fn refused(refused: Refused) -> Fault {
+    match refused {
+        Refused::Ended => Fault::new(FaultKind::Disconnected, "the connection is over"),
+        Refused::Unsendable(why) => Fault::new(FaultKind::Quota, why).with("limit", "message-bytes"),
+        other => Fault::new(FaultKind::Overloaded, other.to_string()),
+    }
+}
+
+fn session_limits(wire: &WireLimits) -> Limits {
+    let mut limits = Limits::default();
+    limits.message_bytes = wire.message_bytes;
+    limits.depth = wire.depth;
+    limits.calls = wire.message_calls;
+    limits.remap_steps = wire.map_steps;
+    limits.exports = wire.exports;
+    limits.imports = wire.imports;
+    limits.unanswered_calls = wire.questions;
+    limits.unanswered_questions = wire.calls;
+    limits.kept_bytes = wire.message_bytes.saturating_mul(KEPT_MESSAGES);
+    // The line bounds what waits to be written, and knows what the socket took.
+    limits.queued_bytes = usize::MAX;
+    limits.stream_window = wire.stream_window_bytes;
+    limits
+}
+
+/// What a client may have kept for it, in arguments and results, as a multiple of the longest message.
+const KEPT_MESSAGES: usize = 4;

@@ -1,0 +1,80 @@
+//! Answers: values in A2A's JSON, and errors with what a program should know of them.
+
+use ::capnweb::{Data, Encoded, Error};
+use bytes::Bytes;
+use serde::Serialize;
+use serde_json::json;
+
+use super::object::Object;
+use crate::fault::{Fault, FaultKind, Result};
+use crate::limits::WireLimits;
+
+/// What travels.
+pub(super) type Value = ::capnweb::Value<Object>;
+
+/// An object with named members.
+pub(super) fn record<const N: usize>(members: [(&str, Value); N]) -> Value {
+    let mut object = ::capnweb::Object::new();
+    for (name, value) in members {
+        object.insert(name, value);
+    }
+    Value::Object(object)
+}
+
+/// A value of the model in its canonical JSON.
+pub(super) fn value(shown: &impl Serialize) -> Result<Value> {
+    Encoded::serialize(shown).map(Value::Encoded).map_err(Fault::internal)
+}
+
+/// A fault as the client sees it. Defects are logged with their cause; the client learns only that there is one.
+pub(super) fn error(fault: &Fault) -> Error {
+    if let Some(cause) = fault.cause() {
+        tracing::error!(%fault, %cause, "a call failed by a defect");
+    }
+    let row = fault.kind().row();
+    let mut info = json!({
+        "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+        "reason": row.reason,
+        "domain": row.domain,
+    });
+    if !fault.metadata().is_empty() {
+        info["metadata"] = json!(fault.metadata());
+    }
+    let mut details = vec![info];
+    if !fault.violations().is_empty() {
+        let violations: Vec<_> = fault
+            .violations()
+            .iter()
+            .map(|violation| json!({ "field": violation.field, "description": violation.description }))
+            .collect();
+        let request = "type.googleapis.com/google.rpc.BadRequest";
+        details.push(json!({ "@type": request, "fieldViolations": violations }));
+    }
+    Error::plain(fault.message())
+        .with("code", Data::Number(row.code.into()))
+        .with("reason", Data::String(row.reason.to_owned()))
+        .with("details", Data::from_json(json!(details)))
+}
+
+/// The last frame of a session that this side ends.
+pub(super) fn abort(fault: &Fault) -> Bytes {
+    let error = Encoded::new(&Data::Error(Box::new(error(fault))));
+    let error = error.as_ref().map_or("[\"error\",\"Error\",\"internal error\"]", Encoded::as_str);
+    Bytes::from(format!("[\"abort\",{error}]"))
+}
+
+/// Refuses an answer that would not fit into one message.
+pub(super) fn fits(bytes: usize, limits: &WireLimits) -> Result<()> {
+    let most = limits.message_bytes;
+    if bytes.saturating_add(ENVELOPE) <= most {
+        return Ok(());
+    }
+    let message = format!(
+        "the answer has about {bytes} bytes, a message at most {most}: ask for less history, or read the \
+         task's events, which come one by one"
+    );
+    Err(Fault::new(FaultKind::Quota, message).with("limit", "message-bytes"))
+}
+
+/// What a message holds beside its content.
+const ENVELOPE: usize = 4 << 10;

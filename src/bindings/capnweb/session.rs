@@ -1,0 +1,89 @@
+//! `Session`: a principal's authority over one tenant's agent.
+
+use std::rc::Rc;
+
+use serde::Serialize;
+
+use super::arguments::Arguments;
+use super::connection::Connection;
+use super::grant::GrantObject;
+use super::object::Object;
+use super::operations;
+use super::reply::{Value, record, value};
+use super::task::TaskObject;
+use crate::capability::{Identity, Session};
+use crate::fault::Result;
+use crate::model::Timestamp;
+
+pub(super) struct SessionObject(Rc<Session>);
+
+/// Who a session acts for.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Who<'a> {
+    subject: &'a str,
+    realm: &'a str,
+    tenant: &'a str,
+    permissions: Vec<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    context_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires: Option<Timestamp>,
+    anonymous: bool,
+}
+
+#[derive(Serialize)]
+struct Renewed {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires: Option<Timestamp>,
+}
+
+impl SessionObject {
+    pub(super) const METHODS: &[&str] = &["task", "whoAmI", "renew", "attenuate", "getAgentCard", "close"];
+
+    pub(super) fn new(session: Session) -> Self {
+        Self(Rc::new(session))
+    }
+
+    pub(super) async fn call(
+        &self,
+        connection: &Rc<Connection>,
+        name: &str,
+        mut arguments: Arguments,
+    ) -> Result<Value> {
+        let session = &self.0;
+        match name {
+            "task" => {
+                let task = session.task(arguments.id("id")?).await?;
+                Ok(connection.object(Object::Task(TaskObject::open(task))))
+            }
+            "whoAmI" => who(&session.who_am_i()?),
+            "renew" => value(&Renewed { expires: session.renew(&arguments.credentials()?).await? }),
+            "attenuate" => {
+                let (narrower, grant) = session.attenuate(&arguments.session_policy()?)?;
+                Ok(record([
+                    ("session", connection.object(Object::Session(Self::new(narrower)))),
+                    ("grant", connection.object(Object::Grant(GrantObject::new(grant)))),
+                ]))
+            }
+            "getAgentCard" => value(&session.service().card(Some(&session.who_am_i()?.tenant))?),
+            "close" => {
+                session.close().await;
+                Ok(Value::Undefined)
+            }
+            _ => operations::call(session, connection, name, arguments).await,
+        }
+    }
+}
+
+fn who(identity: &Identity) -> Result<Value> {
+    value(&Who {
+        subject: &identity.subject,
+        realm: &identity.realm,
+        tenant: &identity.tenant,
+        permissions: identity.permissions.iter().map(|permission| permission.name()).collect(),
+        context_id: identity.context_id.as_deref(),
+        expires: identity.expires,
+        anonymous: identity.anonymous,
+    })
+}
