@@ -190,6 +190,27 @@ fn a_reader_that_never_acknowledges_is_written_no_further_than_the_window() {
 }
 
 #[test]
+fn a_reader_that_acknowledges_is_written_on() {
+    let text = "x".repeat(10_000);
+    let chunks = vec![format!(r#""{text}""#); 100].join(",");
+    let mut host = after(&[&call("chunks", &format!("[[{chunks}]]")), r#"["pull",1]"#]);
+    let (mut written, mut acknowledged) = (0, 0);
+    loop {
+        let frames = host.settle().frames;
+        written += frames.iter().filter(|frame| frame.starts_with(r#"["stream","#)).count();
+        if acknowledged == written {
+            break;
+        }
+        acknowledged += 1;
+        // The first number is the pipe's.
+        host.receive(&format!(r#"["resolve",{},["undefined"]]"#, acknowledged + 1));
+    }
+    // A hundred chunks and the close.
+    assert_eq!(written, 101);
+    assert_eq!(host.imports(), 0);
+}
+
+#[test]
 fn an_object_with_equal_keys_is_read_in_a_time_that_grows_with_its_length() {
     let keys: String = (0..100_000).map(|k| format!(r#""{k}":1,"#)).collect();
     let again = r#""99999":1,"#.repeat(400_000);
