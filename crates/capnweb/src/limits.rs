@@ -8,7 +8,8 @@
 #[non_exhaustive]
 pub struct Limits {
     /// Bytes of one message, both ways. An incoming message that is longer ends the session; an answer that would
-    /// be longer is replaced by a rejection. Default 16 MiB.
+    /// be longer is replaced by a rejection. Neither can one message have more copied, out of results that it names:
+    /// calls that need more are rejected. Default 16 MiB.
     pub message_bytes: usize,
     /// How deep values may nest in one message, counted as the reference does: an element is one deeper than its
     /// array, an argument one deeper than its call. Deeper ends the session. Default 256, which is the reference's.
@@ -27,14 +28,17 @@ pub struct Limits {
     pub imports: usize,
     /// Calls of the peer that run or wait for others. One more is rejected. Default 1,024.
     pub unanswered_calls: usize,
+    /// Stream calls of the peer that are not acknowledged, which count neither as calls nor as exports. One more is
+    /// rejected. The reference stops at bytes (256 KiB at first), whatever their number: default 8,192.
+    pub unanswered_streams: usize,
     /// Calls to the peer that it has not answered. One more is refused to the host. Default 1,024.
     pub unanswered_questions: usize,
     /// Instructions × elements of one `remap`, nested ones included. A remap that needs more is rejected. Default
     /// 10,000.
     pub remap_steps: usize,
     /// Bytes of finished results that the peer has not released, and of arguments of calls that are not answered.
-    /// More end the session. One message can have no more copied; the calls that need more are rejected. Default
-    /// 64 MiB.
+    /// More end the session. What one answer has copied for calls that wait for it takes three quarters of what is
+    /// left; those that need more are rejected. Default 64 MiB.
     pub kept_bytes: usize,
     /// Bytes of frames that were made and that the host has not reported as flushed. More end the session. Leave it
     /// finite even where the transport bounds what it was given: one message can settle what a thousand answers wait
@@ -56,6 +60,7 @@ impl Default for Limits {
             exports: 4_096,
             imports: 4_096,
             unanswered_calls: 1_024,
+            unanswered_streams: 8_192,
             unanswered_questions: 1_024,
             remap_steps: 10_000,
             kept_bytes: 64 << 20,

@@ -104,7 +104,7 @@ impl<T> Session<T> {
         };
         self.send(frame);
         if transient {
-            self.exports.remove(&id);
+            self.drop_export(id);
         }
     }
 
@@ -137,7 +137,7 @@ impl<T> Session<T> {
 
     /// Puts something into the table under the next id.
     fn give(&mut self, out: &mut String, tag: &str, value: &Value<T>) -> Result<(), Refused> {
-        if self.exports.len() >= self.limits.exports {
+        if self.holds_too_much() {
             return Err(Refused::Unsendable("the peer holds too many objects: release some"));
         }
         let id = self.next_export;

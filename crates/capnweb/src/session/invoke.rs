@@ -79,7 +79,7 @@ impl<T> Session<T> {
     pub(super) fn place_for(&self, out: Option<Promise<T>>) -> Result<Promise<T>, Error> {
         match out {
             Some(out) => Ok(out),
-            None if self.calls.len() + self.work.len() >= self.limits.unanswered_calls => {
+            None if self.is_full() => {
                 Err(Error::range_error("too many calls are unanswered: wait for results"))
             }
             None => Ok(Promise::pending()),

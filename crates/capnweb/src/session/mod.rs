@@ -54,6 +54,10 @@ pub struct Session<T> {
     questions: usize,
     /// Values that were asked for and are not sent.
     pulls: usize,
+    /// Stream calls of the peer that are not acknowledged.
+    streams: usize,
+    /// Whether a stream call is being read.
+    in_stream: bool,
 }
 
 /// What the host has to do, in the order in which [`Session::poll`] gives it.
@@ -220,6 +224,8 @@ impl<T> Session<T> {
             queued: 0,
             questions: 0,
             pulls: 0,
+            streams: 0,
+            in_stream: false,
         }
     }
 
@@ -242,7 +248,7 @@ impl<T> Session<T> {
             return;
         }
         self.collect();
-        self.budget = self.fresh_budget();
+        self.budget = self.fresh_budget(self.limits.message_bytes);
         let before = self.actions.len();
         if let Err(violation) = self.message(frame) {
             // What a broken message asked for does not begin.
@@ -261,7 +267,9 @@ impl<T> Session<T> {
     /// A result may hold anything: data, objects of this side, stubs of the peer, promises.
     pub fn answer(&mut self, call: CallId, result: Result<Value<T>, Error>) {
         self.collect();
-        self.budget = self.fresh_budget();
+        // Less than what would end the session, which is no fault of the call that is answered.
+        let room = self.limits.kept_bytes.saturating_sub(self.kept.get());
+        self.budget = self.fresh_budget(room / 4 * 3);
         let Some(Pending { out, weight }) = self.calls.remove(call.0) else { return };
         drop(weight);
         let result = match result {
@@ -339,7 +347,16 @@ impl<T> Session<T> {
 
     /// Whether the host has as many calls to answer as may be unanswered.
     pub(crate) fn is_busy(&self) -> bool {
-        !self.calls.is_empty() && self.calls.len() + self.work.len() >= self.limits.unanswered_calls
+        !self.calls.is_empty() && self.is_full()
+    }
+
+    /// Whether as many calls are unanswered as may be.
+    fn is_full(&self) -> bool {
+        if self.in_stream {
+            return self.streams >= self.limits.unanswered_streams;
+        }
+        let calls = self.calls.len() + self.work.len();
+        calls.saturating_sub(self.streams) >= self.limits.unanswered_calls
     }
 
     /// Nothing more will come from the peer: what it has promised will not be kept.
@@ -360,13 +377,8 @@ impl<T> Session<T> {
         self.run();
     }
 
-    fn fresh_budget(&self) -> Budget {
-        Budget {
-            values: self.limits.values,
-            calls: self.limits.calls,
-            copied_bytes: self.limits.kept_bytes,
-            names: SEARCHED_NAMES,
-        }
+    fn fresh_budget(&self, copied_bytes: usize) -> Budget {
+        Budget { values: self.limits.values, calls: self.limits.calls, copied_bytes, names: SEARCHED_NAMES }
     }
 
     fn weigh(&self, bytes: usize) -> Weight {
@@ -472,7 +484,7 @@ impl<T> Session<T> {
         }
         drop((imports, self.work.drain(), std::mem::take(&mut self.ready)));
         drop((std::mem::take(&mut self.pipes), std::mem::take(&mut self.exports)));
-        (self.questions, self.pulls) = (0, 0);
+        (self.questions, self.pulls, self.streams) = (0, 0, 0);
         self.collect();
         let reason = cut(error.message);
         self.actions.push_back(Action::Closed(Closed { cause, reason }));

@@ -51,10 +51,12 @@ impl<T> MessageReader<'_, '_, T> {
 
     fn push(&mut self, stream: bool) -> Result<(), Violation> {
         self.needed("push")?;
+        self.importer.session.in_stream = stream;
         let value = self.value(0)?;
         let promises = self.promises > 0;
         self.finish()?;
         let session = &mut *self.importer.session;
+        session.in_stream = false;
         let value = match value {
             value @ (Value::Local(_) | Value::Remote(_) | Value::Promise(_)) => value,
             value if promises => {
@@ -118,13 +120,23 @@ impl<T> MessageReader<'_, '_, T> {
 impl<T> Session<T> {
     /// Gives a push, stream or pipe its number, which its sender has counted too.
     fn add_push(&mut self, export: Export<T>) -> Result<i64, Violation> {
-        if self.exports.len() >= self.limits.exports {
+        // One more stream call than there may be is refused, and soon gone.
+        if self.streams > self.limits.unanswered_streams {
+            return Err(Violation::Limit("unanswered_streams", self.limits.unanswered_streams));
+        }
+        if !export.transient && self.holds_too_much() {
             return Err(Violation::Limit("exports", self.limits.exports));
         }
+        self.streams += usize::from(export.transient);
         let id = self.next_push;
         self.next_push += 1;
         self.exports.insert(id, export);
         Ok(id)
+    }
+
+    /// Whether the peer holds as many entries as it may.
+    pub(super) fn holds_too_much(&self) -> bool {
+        self.exports.len() - self.streams >= self.limits.exports
     }
 
     /// The peer wants to know a value. It is told once.
@@ -158,6 +170,7 @@ impl<T> Session<T> {
     /// Takes an entry that the peer does not hold any more out of the table.
     pub(super) fn drop_export(&mut self, id: i64) {
         let Some(export) = self.exports.remove(&id) else { return };
+        self.streams -= usize::from(export.transient);
         let owed = export.pull == Pull::Owed;
         self.pulls -= usize::from(owed);
         match export.held {

@@ -173,7 +173,7 @@ fn arguments_of_calls_that_wait_take_so_many_bytes() {
 
 #[test]
 fn a_result_cannot_be_copied_without_end() {
-    let mut bench = bench(|limits| limits.kept_bytes = 100_000);
+    let mut bench = bench(|limits| limits.message_bytes = 100_000);
     let many = vec![r#"["pipeline",1]"#; 100].join(",");
     let sent = bench.say(&[
         &format!(r#"["push","{}"]"#, "x".repeat(4_000)),
@@ -233,7 +233,7 @@ fn nesting_of_every_kind_fits_into_a_small_stack() {
 
 #[test]
 fn long_instructions_are_not_read_for_any_number_of_elements() {
-    let mut bench = bench(|limits| limits.kept_bytes = 100_000);
+    let mut bench = bench(|limits| limits.message_bytes = 100_000);
     let sent = bench.say(&[
         &format!(r#"["push",[[{}0]]]"#, "0,".repeat(199)),
         &format!(r#"["push",["remap",1,[],[],["{}",7]]]"#, "x".repeat(1_000)),
@@ -260,4 +260,45 @@ fn what_grows_when_it_is_written_is_bounded_too() {
             r#"["reject",2,["error","RangeError","the error is too long to be sent"]]"#,
         ])
     );
+}
+
+#[test]
+fn a_writer_that_stops_at_bytes_may_write_many_small_chunks() {
+    let mut bench = Bench::new();
+    bench.slow_reader = true;
+    bench.say(&[r#"["pipe"]"#, r#"["push",["pipeline",0,["hoard"],[["readable",1]]]]"#]);
+    for _ in 0..8_192 {
+        assert_eq!(bench.say(&[r#"["stream",["pipeline",1,["write"],[1]]]"#]), frames(&[]));
+    }
+    let sent = bench.say(&[r#"["push",["pipeline",0,["val"]]]"#, r#"["pull",8195]"#]);
+    assert_eq!(sent, frames(&[r#"["resolve",8195,42]"#]), "calls are counted by themselves");
+    let sent = bench.say(&[r#"["stream",["pipeline",1,["write"],[1]]]"#]);
+    assert!(sent[0].starts_with(r#"["reject",8196,["error","RangeError","#), "{sent:?}");
+    bench.session.answer(bench.unread[0], Ok(capnweb::Value::Undefined));
+    assert_eq!(bench.heard(), frames(&[r#"["resolve",3,["undefined"]]"#]));
+    assert!(bench.closed.is_none());
+}
+
+#[test]
+fn stream_calls_that_wait_for_nothing_of_their_own_are_bounded_too() {
+    let mut bench = bench(|limits| limits.unanswered_streams = 10);
+    bench.say(&[r#"["push",["pipeline",0,["never"],[]]]"#]);
+    for _ in 0..20 {
+        bench.say(&[r#"["stream",["pipeline",1]]"#]);
+    }
+    ended(&bench, "unanswered_streams");
+}
+
+#[test]
+fn an_answer_cannot_be_copied_without_end_for_those_who_wait() {
+    let mut bench = bench(|limits| limits.kept_bytes = 100_000);
+    bench.say(&[r#"["push",["pipeline",0,["hold"],[]]]"#]);
+    for n in 2..42 {
+        bench.say(&[r#"["push",["pipeline",0,["nothing"],[["pipeline",1]]]]"#, &format!(r#"["pull",{n}]"#)]);
+    }
+    bench.session.answer(bench.held[0], Ok("x".repeat(4_000).into()));
+    let sent = bench.heard();
+    let rejected = sent.iter().filter(|frame| frame.contains("used too often")).count();
+    assert_eq!((sent.len(), rejected > 0 && rejected < 40), (40, true), "{rejected} were rejected");
+    assert!(bench.closed.is_none());
 }
