@@ -315,6 +315,16 @@ fn properties_of_a_large_object_are_found_in_a_time_that_does_not_grow_with_it()
     goes_on(&mut host);
 }
 
+#[test]
+fn properties_of_a_large_result_that_is_written_down_are_not_read_without_end() {
+    let mut host = after(&[&call("task", &format!(r#""{}""#, "x".repeat(1 << 20)))]);
+    let reads = vec![r#"["pipeline",1,["state"]]"#; 5_000].join(",");
+    let began = Instant::now();
+    host.receive(&format!(r#"["push",[[{reads}]]]"#));
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    goes_on(&mut host);
+}
+
 /// Asserts that the session has ended since it went over this bound.
 #[track_caller]
 fn ended_over(host: &Host, bound: &str) {
