@@ -98,6 +98,8 @@ pub(crate) struct PromiseCell<T> {
     pub(crate) call: Cell<Option<crate::session::Place>>,
     /// Whether nobody wants the result of a call that has not begun.
     pub(crate) cancelled: Cell<bool>,
+    /// How many of the waiters have gone since they were last looked through.
+    gone: Cell<usize>,
 }
 
 pub(crate) enum State<T> {
@@ -229,8 +231,8 @@ impl<T> Promise<T> {
     }
 
     fn new(state: State<T>, origin: Option<Remote>) -> Self {
-        let (call, cancelled) = (Cell::new(None), Cell::new(false));
-        Self(Rc::new(PromiseCell { state: RefCell::new(state), origin, call, cancelled }))
+        let (call, cancelled, gone) = (Cell::new(None), Cell::new(false), Cell::new(0));
+        Self(Rc::new(PromiseCell { state: RefCell::new(state), origin, call, cancelled, gone }))
     }
 
     pub(crate) fn is_pending(&self) -> bool {
@@ -245,6 +247,16 @@ impl<T> Promise<T> {
                 true
             }
             _ => false,
+        }
+    }
+
+    /// One of the waiters has gone. They are looked through when half of them may have, so that each costs little.
+    pub(crate) fn waiter_gone(&self, is_there: impl Fn(Waiter) -> bool) {
+        let State::Pending(waiters) = &mut *self.0.state.borrow_mut() else { return };
+        self.0.gone.set(self.0.gone.get() + 1);
+        if self.0.gone.get() * 2 >= waiters.len() {
+            waiters.retain(|waiter| is_there(*waiter));
+            self.0.gone.set(0);
         }
     }
 }

@@ -192,7 +192,7 @@ impl<'s, T> Reader<'_, T, Scope<'s, T>> {
                     let id = self.id()?;
                     self.last("remap")?;
                     match self.base(id)? {
-                        Base::Value(value) => value.into_owned(),
+                        Base::Value(value) => self.capture(value),
                         Base::Pipe(_) => Value::Promise(Promise::rejected(passed_on())),
                     }
                 }
@@ -202,6 +202,16 @@ impl<'s, T> Reader<'_, T, Scope<'s, T>> {
                 return Ok(captures);
             }
         }
+    }
+
+    /// A captured value. In a remap it may be large, and be captured many times.
+    fn capture(&mut self, value: Cow<'_, Value<T>>) -> Value<T> {
+        let session = &mut *self.importer.session;
+        let copied = match value {
+            Cow::Owned(value) => Ok(value),
+            Cow::Borrowed(value) => session.copy(value),
+        };
+        copied.unwrap_or_else(|error| Value::Promise(session.broken(error)))
     }
 
     /// `["request", url, init]`, of which only the body and the signal are expressions.

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use super::tables::{Arguments, ImportKind, Pending, Target, Task, Work};
 use super::{Action, Call, CallId, Place, Session};
+use crate::encode::Encoded;
 use crate::error::Error;
 use crate::handle::{Local, Promise, Remote, State, Waiter};
 use crate::read::is_prototype_name;
@@ -322,7 +323,7 @@ impl<T> Session<T> {
                 }
             }
             Value::Encoded(text) => {
-                *value = text.to_value();
+                *value = self.read_again(text)?;
                 self.resolve(value, depth, pending)
             }
             Value::Array(items) => {
@@ -337,10 +338,21 @@ impl<T> Session<T> {
 
     /// Copies a value, of which one message can ask for many times.
     pub(super) fn copy(&mut self, value: &Value<T>) -> Result<Value<T>, Error> {
-        let left = self.budget.copied_bytes.checked_sub(value.weight());
+        self.charge_copy(value.weight())?;
+        Ok(value.clone())
+    }
+
+    /// Reads a value that is written down, for which one message can ask many times too.
+    pub(super) fn read_again(&mut self, text: &Encoded) -> Result<Value<T>, Error> {
+        self.charge_copy(text.as_str().len())?;
+        Ok(text.to_value())
+    }
+
+    fn charge_copy(&mut self, bytes: usize) -> Result<(), Error> {
+        let left = self.budget.copied_bytes.checked_sub(bytes);
         self.budget.copied_bytes =
             left.ok_or_else(|| Error::range_error("results are used too often in one message"))?;
-        Ok(value.clone())
+        Ok(())
     }
 
     /// Copies an error, of which one message can ask for many times too.
@@ -369,7 +381,10 @@ impl<T> Session<T> {
                     return Ok(Found::Remote(remote.clone(), at));
                 }
                 Value::Promise(promise) => return self.walk_promise(promise, path, at),
-                Value::Encoded(text) => return self.walk_from(&text.to_value(), path, at),
+                Value::Encoded(text) => {
+                    let value = self.read_again(text)?;
+                    return self.walk_from(&value, path, at);
+                }
                 _ if is_prototype_key(key) => value = &undefined,
                 Value::Undefined => return Err(no_property(key)),
                 Value::Array(items) => value = element(items, key).unwrap_or(&undefined),

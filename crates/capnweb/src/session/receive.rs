@@ -175,7 +175,13 @@ impl<T> Session<T> {
         self.pulls -= usize::from(owed);
         match export.held {
             Held::Pipe => self.release_pipe(id),
-            Held::Value(Value::Promise(promise)) if owed => self.cancel(&promise),
+            Held::Value(Value::Promise(promise)) if owed => {
+                promise.waiter_gone(|waiter| match waiter {
+                    Waiter::Pull(id) => self.exports.contains_key(&id),
+                    Waiter::Work(_) => true,
+                });
+                self.cancel(&promise);
+            }
             Held::Value(_) => {}
         }
     }

@@ -77,7 +77,10 @@ impl<T> Session<T> {
 
     fn apply_to(&mut self, plan: &Plan<T>, value: Value<T>) -> Result<Value<T>, Error> {
         let mapped = match value {
-            Value::Encoded(text) => return self.apply_to(plan, text.to_value()),
+            Value::Encoded(text) => {
+                let value = self.read_again(&text)?;
+                return self.apply_to(plan, value);
+            }
             Value::Array(items) => {
                 let items = items.into_iter().map(|item| self.apply_once(plan, item));
                 Value::Array(items.collect::<Result<_, _>>()?)

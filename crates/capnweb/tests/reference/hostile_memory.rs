@@ -87,6 +87,90 @@ fn an_error_that_many_share_counts_as_kept_for_each() {
 }
 
 #[test]
+fn captures_of_a_large_value_do_not_fill_the_memory() {
+    alone("captures_of_a_large_value_do_not_fill_the_memory", || {
+        let captures = vec![r#"["import",0]"#; 2_000].join(",");
+        let mut host = after(&[
+            &format!(r#"["push","{}"]"#, "x".repeat(1 << 20)),
+            &format!(r#"["push",["remap",1,[],[],[["remap",0,[],[{captures}],[1]]]]]"#),
+        ]);
+        goes_on(&mut host);
+    });
+}
+
+#[test]
+fn pulls_that_are_released_before_their_answer_leave_nothing() {
+    alone("pulls_that_are_released_before_their_answer_leave_nothing", || {
+        let mut host = after(&[&call("never", "")]);
+        let mut pull = |id: usize| {
+            host.receive(r#"["push",["pipeline",1]]"#);
+            host.receive(&format!(r#"["pull",{id}]"#));
+            host.receive(&format!(r#"["release",{id},1]"#));
+        };
+        (2..20_000).for_each(&mut pull);
+        let before = resident_bytes();
+        (20_000..400_000).for_each(&mut pull);
+        let grown = resident_bytes() - before;
+        assert!(grown < 2 << 20, "{grown} bytes");
+    });
+}
+
+/// Everything that an honest client does, over and over.
+#[test]
+fn a_long_session_leaves_nothing() {
+    alone("a_long_session_leaves_nothing", || {
+        let mut host = Host::new();
+        (0..3_000).for_each(|round| honest_round(&mut host, round));
+        let before = resident_bytes();
+        (3_000..40_000).for_each(|round| honest_round(&mut host, round));
+        let grown = resident_bytes() - before;
+        assert!(grown < 2 << 20, "{grown} bytes");
+        assert_eq!((host.exports(), host.imports(), host.kept_bytes()), (1, 0, 0));
+    });
+}
+
+/// Calls, a counter, a callback, a promise, a map, an error, and streams both ways: everything given back.
+fn honest_round(host: &mut Host, round: i64) {
+    // What this client asks for in a round, and what the server does.
+    let (first, asked) = (11 * round + 1, 4 * round + 1);
+    let export = -2 * round - 1;
+    let (counter, callback, promise) = (-round - 1, export, export - 1);
+    for frame in [
+        call("makeCounter", "5"),
+        format!(r#"["pull",{first}]"#),
+        format!(r#"["push",["pipeline",{counter},["increment"],[]]]"#),
+        format!(r#"["release",{counter},1]"#),
+        call("cb", &format!(r#"["export",{callback}]"#)),
+        format!(r#"["resolve",{asked},7]"#),
+        call("square", &format!(r#"["promise",{promise}]"#)),
+        format!(r#"["pull",{}]"#, first + 3),
+        format!(r#"["resolve",{promise},3]"#),
+        format!(
+            r#"["push",["remap",{},[],[["import",0]],[["pipeline",-1,["square"],[["pipeline",0]]]]]]"#,
+            first + 3
+        ),
+        format!(r#"["pull",{}]"#, first + 4),
+        call("fail", r#""RangeError","m",{}"#),
+        format!(r#"["pull",{}]"#, first + 5),
+        call("chunks", r#"[["one"]]"#),
+        format!(r#"["pull",{}]"#, first + 6),
+        format!(r#"["resolve",{},["undefined"]]"#, asked + 2),
+        format!(r#"["resolve",{},["undefined"]]"#, asked + 3),
+        r#"["pipe"]"#.to_owned(),
+        call("consume", &format!(r#"["readable",{}]"#, first + 7)),
+        format!(r#"["stream",["pipeline",{},["write"],["chunk"]]]"#, first + 7),
+        format!(r#"["stream",["pipeline",{},["close"],[]]]"#, first + 7),
+    ] {
+        host.receive(&frame);
+    }
+    for id in first..first + 9 {
+        host.receive(&format!(r#"["release",{id},1]"#));
+    }
+    host.settle();
+    assert_eq!(host.ended(), None);
+}
+
+#[test]
 fn arguments_of_calls_that_never_end_do_not_fill_the_memory() {
     alone("arguments_of_calls_that_never_end_do_not_fill_the_memory", || {
         let mut host = Host::new();
@@ -190,6 +274,27 @@ fn a_reader_that_never_acknowledges_is_written_no_further_than_the_window() {
 }
 
 #[test]
+fn a_reader_that_acknowledges_is_written_on() {
+    let text = "x".repeat(10_000);
+    let chunks = vec![format!(r#""{text}""#); 100].join(",");
+    let mut host = after(&[&call("chunks", &format!("[[{chunks}]]")), r#"["pull",1]"#]);
+    let (mut written, mut acknowledged) = (0, 0);
+    loop {
+        let frames = host.settle().frames;
+        written += frames.iter().filter(|frame| frame.starts_with(r#"["stream","#)).count();
+        if acknowledged == written {
+            break;
+        }
+        acknowledged += 1;
+        // The first number is the pipe's.
+        host.receive(&format!(r#"["resolve",{},["undefined"]]"#, acknowledged + 1));
+    }
+    // A hundred chunks and the close.
+    assert_eq!(written, 101);
+    assert_eq!(host.imports(), 0);
+}
+
+#[test]
 fn an_object_with_equal_keys_is_read_in_a_time_that_grows_with_its_length() {
     let keys: String = (0..100_000).map(|k| format!(r#""{k}":1,"#)).collect();
     let again = r#""99999":1,"#.repeat(400_000);
@@ -204,6 +309,16 @@ fn properties_of_a_large_object_are_found_in_a_time_that_does_not_grow_with_it()
     let keys: String = (0..500_000).map(|k| format!(r#""{k}":1,"#)).collect();
     let mut host = after(&[&format!(r#"["push",{{{keys}"a":1}}]"#)]);
     let reads = vec![r#"["pipeline",1,["a"]]"#; 9_000].join(",");
+    let began = Instant::now();
+    host.receive(&format!(r#"["push",[[{reads}]]]"#));
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    goes_on(&mut host);
+}
+
+#[test]
+fn properties_of_a_large_result_that_is_written_down_are_not_read_without_end() {
+    let mut host = after(&[&call("task", &format!(r#""{}""#, "x".repeat(1 << 20)))]);
+    let reads = vec![r#"["pipeline",1,["state"]]"#; 5_000].join(",");
     let began = Instant::now();
     host.receive(&format!(r#"["push",[[{reads}]]]"#));
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());

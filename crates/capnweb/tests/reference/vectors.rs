@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::node::{self, Program};
 use crate::normal;
-use crate::support::Host;
+use crate::support::{self, Host};
 
 /// Vectors that were written when this test was; a file that is not found must not pass for one that is right.
 const AT_LEAST: usize = 330;
@@ -149,6 +149,27 @@ fn ours(vector: &Vector) -> Option<String> {
     let end = vector.deviation.as_ref().map_or(&vector.end, |deviation| &deviation.end);
     let ended = host.ended();
     (ended.is_some() != end.is_some()).then(|| format!("{}\n  ended {ended:?}", vector.name))
+}
+
+#[test]
+fn this_crate_answers_every_batch_as_the_file_says() {
+    for vector in vectors() {
+        // Other methods are the transport's to refuse.
+        let Some(body) = vector.request.as_ref().and_then(|request| request["body"].as_str()) else {
+            continue;
+        };
+        let answer = support::batch(body);
+        let expected =
+            vector.deviation.and_then(|deviation| deviation.answer).or(vector.answer).expect("an answer");
+        let status = if answer.closed.is_none() { 200 } else { 400 };
+        assert_eq!(expected["status"], status, "{}", vector.name);
+        if status == 200 {
+            let said = answer.body.lines().map(parsed);
+            let said: Vec<Value> = said.map(|frame| normal::frame(&frame)).collect();
+            let frames = expected["frames"].as_array().expect("frames").iter();
+            assert_eq!(said, frames.map(normal::frame).collect::<Vec<_>>(), "{}", vector.name);
+        }
+    }
 }
 
 #[test]

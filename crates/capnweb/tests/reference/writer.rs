@@ -470,6 +470,8 @@ impl Writer {
             }
         } else {
             let counter = self.call("makeCounter", vec![json!(1)], Kind::Plain, vec![]);
+            // It stays: the reference disposes of an object for which a call still waits, this crate does not.
+            self.known.retain(|known| known.label != counter);
             for by in 1..2 + self.dice.under(3) {
                 let by = json!(["pipeline", 0, ["add"], [pipeline(gate, Value::Null), by]]);
                 let expr = json!(["pipeline", format!("p{counter}"), ["increment"], [by]]);

@@ -5,7 +5,7 @@ mod streams;
 
 use std::collections::BTreeMap;
 
-use capnweb::{Action, Closed, Limits, Session};
+use capnweb::{Action, Batch, BatchAnswer, Closed, Limits, Session};
 
 use crate::play::{Heard, Peer};
 use service::{Service, Thing};
@@ -83,6 +83,21 @@ impl Host {
             }
         }
     }
+}
+
+/// Serves an HTTP batch.
+pub(crate) fn batch(body: &str) -> BatchAnswer {
+    let mut batch = Batch::new(Thing::Service, Limits::default(), body);
+    let mut service = Service::default();
+    while let Some(action) = batch.poll() {
+        match action {
+            Action::Call(call) => service.call(batch.session(), call),
+            Action::Dropped(thing) => service.dropped(thing),
+            _ => {}
+        }
+    }
+    assert!(batch.is_done(), "nothing in these batches waits");
+    batch.finish()
 }
 
 /// This crate as one end of many sessions.

@@ -3,7 +3,9 @@
 use std::cell::Cell;
 use std::collections::BTreeMap;
 
-use capnweb::{Call, CallId, Error, Key, Local, Object, Question, QuestionId, Remote, Session, Value};
+use capnweb::{
+    Call, CallId, Encoded, Error, Key, Local, Object, Question, QuestionId, Remote, Session, Value,
+};
 
 use super::streams::{Reader, Writer};
 
@@ -189,8 +191,8 @@ impl Service {
             "keys" => keys(&take(0)),
             "nothing" => Value::Undefined,
             "nil" => Value::Null,
-            "tasks" => vec![task_row("a", 1.0), task_row("b", 2.0)].into(),
-            "task" => Object::new().with("id", take(0)).with("state", "working").into(),
+            "tasks" => encoded(vec![task_row("a", 1.0), task_row("b", 2.0)].into()),
+            "task" => encoded(Object::new().with("id", take(0)).with("state", "working").into()),
             "fail" => return Err(failure(&take(0), &take(1), take(2))),
             "never" => return Ok(None),
             "gate" => return self.gate(session, text(&take(0)), (id, None)),
@@ -398,6 +400,11 @@ fn keys(value: &Any) -> Any {
 
 fn task_row(id: &str, n: f64) -> Any {
     Object::new().with("id", id).with("n", n).into()
+}
+
+/// A value that is written down already, as a host has it that sends one to many.
+fn encoded(value: Any) -> Any {
+    Encoded::new(&value.into_data()).expect("data that came in may go out").into()
 }
 
 fn failure(name: &Any, message: &Any, properties: Any) -> Error {
