@@ -31,16 +31,17 @@ export interface ConnectOptions {
   onState?: (state: ConnectionState) => void;
 }
 
+/** What is shown to the server: always the same, or what a function says for each connection. Nothing: anonymous. */
+export type ConnectCredentials = Credentials | (() => Credentials | Promise<Credentials>) | null | undefined;
+
 /**
  * Connects to a server: `wss://HOST/capnweb`; a bare `https://HOST` means the same. Returns at once, and what is
  * called at once travels with the credentials, so that the first event of a stream is one round trip away. Wrong
  * credentials and a wrong address fail those calls; await {@link Client.ready} to know beforehand.
- *
- * @param credentials a token, or a function that is asked for each connection anew; absent for anonymous access
  */
 export function connect(
   url: string | URL,
-  credentials?: Credentials | (() => Credentials | Promise<Credentials>),
+  credentials?: ConnectCredentials,
   options: ConnectOptions = {},
 ): Client {
   return new Client(url, credentials, options);
@@ -56,12 +57,12 @@ export class Client implements Disposable {
   /** See {@link connect}. */
   constructor(
     url: string | URL,
-    credentials: Credentials | undefined | (() => Credentials | Promise<Credentials>),
+    credentials?: ConnectCredentials,
     options: ConnectOptions = {},
   ) {
     this.#uplink = new Uplink({
       url: endpoint(url),
-      credentials,
+      credentials: credentials ?? undefined,
       tenant: options.tenant,
       WebSocket: options.WebSocket ?? platformWebSocket(),
       connectTimeoutMs: options.connectTimeoutMs ?? 10_000,

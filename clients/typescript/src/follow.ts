@@ -264,6 +264,9 @@ export class Follower {
       event.final = true;
       event.statusUpdate!.final = true;
     }
+    if (event.message) {
+      this.#foundNone(new A2AError("NO_TASK", "the agent answered with a message, so there is no task"));
+    }
     const room = this.#queue.push(event);
     if (event.final) {
       // The server's last word may not come any more if the line is lost now; it would say nothing new.

@@ -28,7 +28,7 @@ export type {
   SecurityRequirement,
   SecurityScheme,
 } from "./card.js";
-export { Client, connect, type ConnectOptions, followTask } from "./client.js";
+export { Client, connect, type ConnectCredentials, type ConnectOptions, followTask } from "./client.js";
 export { EventCollector } from "./collector.js";
 export { A2AError, ERROR_CODES, type ErrorDetail, type ErrorReason, hasReason } from "./error.js";
 export {

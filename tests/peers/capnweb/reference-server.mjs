@@ -51,6 +51,8 @@ export async function startReferenceServer({ port = 0, keys = { "test-key": "ali
     world,
     /** How many objects of which kind clients hold. */
     live: context.live,
+    /** The streams that go on, each with its `lastSeq`. */
+    feeds: context.feeds,
     /** How many connections there are. */
     connections: () => sockets.clients.size,
     /** Cuts every connection off, without a word. */

@@ -9,7 +9,9 @@ import { isInterrupted } from "./world.mjs";
 
 /** What all objects of a server share: the world, the keys, the card, and counters for tests. */
 export class Context {
-  live = { sessions: 0, feeds: 0, subscriptions: 0 };
+  live = { sessions: 0, subscriptions: 0 };
+  /** The streams that go on. */
+  feeds = new Set();
 
   constructor({ world, keys, anonymous, card }) {
     this.world = world;
@@ -30,11 +32,13 @@ export class Context {
   /** Starts a stream and gives the right to be called. */
   subscribe(authority, task, callback, options) {
     const feed = new Feed(task, callback, options);
-    this.live.feeds += 1;
-    authority.carry(feed).finally(() => {
-      this.live.feeds -= 1;
-    });
+    this.run(authority, feed);
     return new SubscriptionTarget(this, () => feed.stop("detached"));
+  }
+
+  run(authority, feed) {
+    this.feeds.add(feed);
+    authority.carry(feed).finally(() => this.feeds.delete(feed));
   }
 }
 
@@ -349,10 +353,7 @@ function stream(context, authority, begun, config, callback) {
     const feed = new Feed(task, callback, { after, isSend: true, opening: after === 0 });
     stop = (reason) => feed.stop(reason);
     if (stoppedEarly) stop(stoppedEarly);
-    context.live.feeds += 1;
-    authority.carry(feed).finally(() => {
-      context.live.feeds -= 1;
-    });
+    context.run(authority, feed);
     return task;
   });
   // Whoever uses the handle gets the failure, and so does the callback.

@@ -180,6 +180,11 @@ export class World {
     return task.view();
   }
 
+  /** Calls everything off, so that a process can end. */
+  stop() {
+    for (const task of this.tasks.values()) if (!task.isFinished) this.cancel(task);
+  }
+
   list(owner, contextId, params = {}) {
     const { pageSize = 50, pageToken = "", historyLength, includeArtifacts = false } = params;
     if (!Number.isInteger(pageSize) || pageSize < 1 || pageSize > 100) throw invalid("pageSize", `must be from 1 to 100, not ${pageSize}`);
