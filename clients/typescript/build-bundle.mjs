@@ -1,4 +1,5 @@
-// Makes dist/a2a-webcap.bundle.js: the package and capnweb in one file, for pages without a build of their own.
+// Makes dist/a2a-webcap.bundle.js: the package and capnweb in one file, for pages without a build of their own. With
+// nothing left external, esbuild refuses what a browser does not have.
 
 import { build } from "esbuild";
 
@@ -10,7 +11,5 @@ await build({
   platform: "browser",
   target: "es2022",
   minify: true,
-  // The server half of capnweb is not called, but named: nothing of it may ask for Node.
-  external: ["node:*"],
   legalComments: "eof",
 });

@@ -10,11 +10,11 @@ test("a stream that is cut in its middle goes on without gap or repeat", async (
   const server = await serve(t);
   const proxy = await proxied(t, server);
   const client = clientOf(t, proxy);
-  const events = await drained(client.stream("stream 40 2ms"), ({ seq }) => {
+  const events = await drained(client.stream("stream 40 10ms"), ({ seq }) => {
     if (seq === 7 || seq === 20) proxy.cut();
   });
   assert.deepEqual(seqs(events), counted(43, 0));
-  assert.ok(proxy.accepted >= 3, `${proxy.accepted} connections`);
+  assert.equal(proxy.accepted, 3);
   assert.equal(server.world.tasks.size, 1);
   assert.deepEqual(events.filter(({ final }) => final).map(({ seq }) => seq), [43]);
 });
@@ -83,6 +83,7 @@ test("a send's stream that is resumed still ends where the task waits for somebo
   const proxy = await proxied(t, server);
   const client = clientOf(t, proxy);
   // The task is known, but none of the events that tell how it goes on has arrived.
+  await client.ready();
   const stream = client.stream("ask");
   const task = await new Promise((found) => {
     const look = setInterval(() => {
