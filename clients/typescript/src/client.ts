@@ -1,5 +1,7 @@
 /** A client of one server, as one principal, that outlives its connections. */
 
+// Makes `Symbol.dispose` where the platform has none, and so comes first.
+import "capnweb";
 import type { RpcStub } from "capnweb";
 import type { AgentCard } from "./card.js";
 import { A2AError, hasReason } from "./error.js";

@@ -133,8 +133,8 @@ export class Follower {
         return { reason: "detached", lastSeq: this.lastSeq };
       }
       this.#progressed = false;
-      const line = await this.#source.live();
-      if (this.#isAbandoned) {
+      const line = await Promise.race([this.#source.live(), this.#abandoned]);
+      if (!line || this.#isAbandoned) {
         continue;
       }
       const end = await this.#attempt(line, first);

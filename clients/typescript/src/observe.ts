@@ -1,5 +1,7 @@
 /** A task's events, given to a callback one by one. */
 
+// Makes `Symbol.dispose` where the platform has none, and so comes first.
+import "capnweb";
 import { type A2AError, hasReason } from "./error.js";
 import type { EndReason, StreamEnd, StreamEvent } from "./model.js";
 import type { TaskCallback } from "./objects.js";

@@ -1,5 +1,7 @@
 /** A task's events, to be read one by one. */
 
+// Makes `Symbol.dispose` where the platform has none, and so comes first.
+import "capnweb";
 import { A2AError } from "./error.js";
 import { Follower, type Origin, type Source } from "./follow.js";
 import type { StreamEnd, StreamEvent } from "./model.js";

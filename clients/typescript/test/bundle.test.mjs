@@ -15,6 +15,12 @@ test("the bundle is small and has no words that browsers only learn now", async 
   assert.ok(small, `${text.length} characters`);
 });
 
+test("what a browser lacks is made before it is used", async () => {
+  const text = await readFile(BUNDLE, "utf8");
+  const made = text.indexOf("Symbol.dispose=");
+  assert.ok(made > 0 && made < text.indexOf("[Symbol.dispose]"), `made at ${made}`);
+});
+
 test("the bundle works by itself", async (t) => {
   const { connect, newWebSocketRpcSession } = await import(BUNDLE);
   const server = await serve(t);

@@ -60,6 +60,18 @@ test("a signal closes a stream, also one that nobody has read", async (t) => {
   assert.deepEqual(await drained(late), []);
 });
 
+test("a stream that is closed while there is no line ends at once", async (t) => {
+  const server = await serve(t);
+  const states = [];
+  const client = clientOf(t, server, { retry: { firstWaitMs: 60_000 }, onState: ({ status }) => states.push(status) });
+  const stream = client.stream("long");
+  await stream.taskId;
+  await server.close();
+  await until("the client waits for its next try", () => states.at(-1) === "waiting");
+  stream.close();
+  assert.equal((await stream.ended).reason, "detached");
+});
+
 test("a ReadableStream has the same events, and its cancel closes the stream", async (t) => {
   const server = await serve(t);
   const client = clientOf(t, server);
