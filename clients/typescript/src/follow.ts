@@ -69,12 +69,14 @@ export class Follower {
   #abandon: () => void = () => {};
   #isAbandoned = false;
   #pause: Pause | undefined;
+  /** Resolves when the server may let go of the stream. */
+  #acknowledged: Promise<void> = Promise.resolve();
   /** What keeps the task of a send alive that is canceled with it. */
   #handle: Disposable | undefined;
   #progressed = false;
   #failures = 0;
   /** What the server did that no stream may do. */
-  broken: A2AError | undefined;
+  #broken: A2AError | undefined;
 
   constructor(source: Source, origin: Origin, queue: EventQueue<StreamEvent>) {
     this.#source = source;
@@ -182,7 +184,8 @@ export class Follower {
       if (this.#origin.keepsHandle && first && !line.loss && !this.#isAbandoned) {
         this.#handle = { [Symbol.dispose]: () => release(answer) };
       } else {
-        release(answer);
+        // Not before the last event is acknowledged: for the server it would have been broken off.
+        this.#acknowledged.then(() => release(answer));
       }
     }
   }
@@ -217,8 +220,8 @@ export class Follower {
 
   /** Whether an end that the server has told is this stream's. */
   #judged(end: ToldEnd): Outcome {
-    if (this.broken) {
-      throw this.broken;
+    if (this.#broken) {
+      throw this.#broken;
     }
     switch (end.reason) {
       case "completed":
@@ -253,7 +256,7 @@ export class Follower {
         return undefined;
       }
     } catch (thrown) {
-      this.broken = A2AError.from(thrown);
+      this.#broken = A2AError.from(thrown);
       attempt.end({ reason: "failed" });
       throw thrown;
     }
@@ -271,6 +274,7 @@ export class Follower {
     if (event.final) {
       // The server's last word may not come any more if the line is lost now; it would say nothing new.
       this.#queue.end();
+      this.#acknowledged = room ?? this.#acknowledged;
       attempt.end({ reason: waits ? "interrupted" : "completed" });
     }
     return room;

@@ -72,10 +72,9 @@ export class EventQueue<T> {
     });
   }
 
-  /** Nothing more comes; what is here can still be read. */
+  /** Nothing more comes; what is here can still be read, and holds back whoever brought it. */
   end(): void {
     this.#ended = true;
-    this.#release();
     this.#reader?.resolve({ done: true, value: undefined });
     this.#reader = undefined;
   }
@@ -93,6 +92,7 @@ export class EventQueue<T> {
       this.#failure = why;
     }
     this.end();
+    this.#release();
   }
 
   /** Nobody reads any more: drops what is here. */
@@ -101,6 +101,7 @@ export class EventQueue<T> {
     this.#head = 0;
     this.#failure = undefined;
     this.end();
+    this.#release();
   }
 
   #shift(): T {
