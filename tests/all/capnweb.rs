@@ -231,6 +231,30 @@ async fn the_end_is_said_only_when_every_event_was_acknowledged() {
 }
 
 #[tokio::test]
+async fn what_one_callback_acknowledges_makes_room_for_another() {
+    let limits = limits(|limits| limits.wire.calls = 8);
+    let world = World::of(|builder| builder.agent(Demo).limits(limits)).await;
+    let mut web = Web::connect(&world).await;
+    let session = web.authenticate(ALICE).await;
+    let sent = web.ask(session, "sendMessage", json!([message("stream 1")])).await.unwrap();
+    let id = &sent["task"]["id"];
+    web.push(session, "subscribeToTask", json!([id, { "onStatusUpdate": ["export", -1] }, 0])).await;
+    let mut first = Vec::new();
+    for _ in 0..3 {
+        first.push(web.called_unanswered().await);
+    }
+    // Half of what may be unanswered on the connection is for streams.
+    web.push(session, "subscribeToTask", json!([id, { "onStatusUpdate": ["export", -2] }, 0])).await;
+    assert_eq!(web.called_unanswered().await.target, -2);
+    let more = tokio::time::timeout(Duration::from_millis(100), web.frame()).await;
+    assert!(more.is_err(), "four are unanswered: {more:?}");
+    for called in &first {
+        web.say(json!(["resolve", called.id, null])).await;
+    }
+    assert_eq!((web.called_unanswered().await.target, web.called_unanswered().await.target), (-2, -2));
+}
+
+#[tokio::test]
 async fn dropping_a_subscription_ends_its_calls() {
     let (world, stage) = World::puppet().await;
     let mut web = Web::connect(&world).await;

@@ -49,8 +49,6 @@ pub(super) struct Deliveries {
     /// Methods that the callback turned out not to have.
     missing: RefCell<Vec<Method>>,
     failed: RefCell<Option<Fault>>,
-    /// Whether the stream waits for room.
-    blocked: Cell<bool>,
     changed: Notify,
 }
 
@@ -63,17 +61,17 @@ pub(super) enum Ack {
 }
 
 impl Ack {
-    pub(super) fn tell(self, result: Result<(), Error>, connection: &Connection) {
+    pub(super) fn tell(self, result: Result<(), Error>) {
         match self {
             // Nobody may be left who wants to know.
             Self::First(sender) => drop(sender.send(result)),
-            Self::Delivery(deliveries, method) => deliveries.acknowledge(method, result, connection),
+            Self::Delivery(deliveries, method) => deliveries.acknowledge(method, result),
         }
     }
 }
 
 impl Deliveries {
-    fn acknowledge(&self, method: Method, result: Result<(), Error>, connection: &Connection) {
+    fn acknowledge(&self, method: Method, result: Result<(), Error>) {
         self.unacknowledged.update(|count| count - 1);
         match result {
             Ok(()) => {}
@@ -83,11 +81,6 @@ impl Deliveries {
             }
         }
         self.changed.notify_waiters();
-        if self.blocked.get()
-            && let Some(line) = connection.line()
-        {
-            line.changed();
-        }
     }
 
     fn lacks(&self, method: Method) -> bool {
@@ -313,12 +306,8 @@ impl Sink for Callback {
         if self.has_room() {
             return;
         }
-        self.deliveries.blocked.set(true);
         // If the connection is over, so are its objects, and this stream with them.
-        if let Some(line) = self.connection.line() {
-            let _ = line.wait_until(|| self.has_room()).await;
-        }
-        self.deliveries.blocked.set(false);
+        self.connection.wait_for_room(|| self.has_room()).await;
     }
 
     async fn snapshot(&mut self, task: &Task, seq: u64) -> Result<()> {

@@ -22,6 +22,8 @@ pub(super) struct Connection {
     session: RefCell<Kind>,
     /// Who waits for what the client says to our calls.
     acks: RefCell<HashMap<QuestionId, Ack>>,
+    /// Streams that wait for room, which any acknowledgement may make.
+    blocked: Cell<usize>,
     /// Wakes the speech, which does what the session asks for.
     waker: Rc<Cell<Option<Waker>>>,
 }
@@ -58,7 +60,14 @@ impl Connection {
         let waker: Rc<Cell<Option<Waker>>> = Rc::default();
         let woken = Rc::clone(&waker);
         kind.session().set_wake(move || wake(&woken));
-        Rc::new(Self { line, limits, session: RefCell::new(kind), acks: RefCell::default(), waker })
+        Rc::new(Self {
+            line,
+            limits,
+            session: RefCell::new(kind),
+            acks: RefCell::default(),
+            blocked: Cell::new(0),
+            waker,
+        })
     }
 
     /// The line, where there is one on which the client can be called.
@@ -145,8 +154,20 @@ impl Connection {
         let ack = self.acks.borrow_mut().remove(&question);
         if let Some(ack) = ack {
             // What an observer returns means nothing.
-            ack.tell(result.map(drop), self);
+            ack.tell(result.map(drop));
+            if self.blocked.get() > 0
+                && let Some(line) = &self.line
+            {
+                line.changed();
+            }
         }
+    }
+
+    /// Waits until there is room, which is looked at whenever something has changed, or the connection is over.
+    pub(super) async fn wait_for_room(&self, has_room: impl Fn() -> bool) {
+        let Some(line) = &self.line else { return };
+        let _blocked = Blocked::of(&self.blocked);
+        let _ = line.wait_until(has_room).await;
     }
 
     /// Whether another stream call may follow: a few must remain for last ones.
@@ -156,6 +177,22 @@ impl Connection {
             session.stats().questions < most && targets.iter().all(|target| session.window(target) > 0)
         };
         self.line.as_ref().is_none_or(|line| line.may_queue()) && self.session(free)
+    }
+}
+
+/// Counts a stream that waits, for as long as it does.
+struct Blocked<'a>(&'a Cell<usize>);
+
+impl<'a> Blocked<'a> {
+    fn of(count: &'a Cell<usize>) -> Self {
+        count.update(|count| count + 1);
+        Self(count)
+    }
+}
+
+impl Drop for Blocked<'_> {
+    fn drop(&mut self) {
+        self.0.update(|count| count - 1);
     }
 }
 
