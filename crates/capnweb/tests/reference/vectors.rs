@@ -175,8 +175,7 @@ fn this_crate_answers_every_batch_as_the_file_says() {
 
 #[test]
 fn the_npm_reference_answers_every_vector_as_the_file_says() {
-    if let Some(missing) = node::missing("the vectors against the reference") {
-        eprintln!("{missing}");
+    if !node::is_here("the vectors against the reference") {
         return;
     }
     let mut server = Program::start("vector-server.mjs");
