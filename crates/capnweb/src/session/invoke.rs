@@ -338,6 +338,9 @@ impl<T> Session<T> {
 
     /// Copies a value, of which one message can ask for many times.
     pub(super) fn copy(&mut self, value: &Value<T>) -> Result<Value<T>, Error> {
+        if self.budget.copied_bytes == 0 {
+            return Err(used_too_often());
+        }
         self.charge_copy(value.weight())?;
         Ok(value.clone())
     }
@@ -350,20 +353,17 @@ impl<T> Session<T> {
 
     fn charge_copy(&mut self, bytes: usize) -> Result<(), Error> {
         let left = self.budget.copied_bytes.checked_sub(bytes);
-        self.budget.copied_bytes =
-            left.ok_or_else(|| Error::range_error("results are used too often in one message"))?;
-        Ok(())
+        // Who has once asked for too much is refused without another look at how much it is.
+        self.budget.copied_bytes = left.unwrap_or(0);
+        left.map(|_| ()).ok_or_else(used_too_often)
     }
 
     /// Copies an error, of which one message can ask for many times too.
     pub(super) fn copy_error(&mut self, error: &Error) -> Error {
-        match self.budget.copied_bytes.checked_sub(error.weight()) {
-            Some(left) => {
-                self.budget.copied_bytes = left;
-                error.clone()
-            }
-            None => Error::range_error("an error is passed on too often in one message"),
+        if self.budget.copied_bytes > 0 && self.charge_copy(error.weight()).is_ok() {
+            return error.clone();
         }
+        Error::range_error("an error is passed on too often in one message")
     }
 
     /// Follows a path through what is known.
@@ -431,6 +431,10 @@ fn beyond<T>(path: &[Key], prototype: usize, call: bool) -> Result<Value<T>, Err
         None if call => Err(Error::not_a_function(path)),
         None => Ok(Value::Undefined),
     }
+}
+
+fn used_too_often() -> Error {
+    Error::range_error("results are used too often in one message")
 }
 
 fn no_property(key: &Key) -> Error {

@@ -18,8 +18,7 @@ const BATCH: usize = 250;
 
 #[test]
 fn no_legal_script_tells_this_crate_from_the_reference() {
-    if let Some(missing) = node::missing("the differential fuzz") {
-        eprintln!("{missing}");
+    if !node::is_here("the differential fuzz") {
         return;
     }
     let mut theirs = Reference::start();

@@ -7,7 +7,7 @@ use capnweb::Limits;
 use serde_json::Value;
 
 use crate::dice::Dice;
-use crate::support::Host;
+use crate::support::{self, Host};
 
 /// The stack of a thread that serves sessions, if nobody asks for another one.
 const SMALL: usize = 2 << 20;
@@ -570,6 +570,28 @@ fn no_mutation_of_honest_frames_is_more_than_a_typed_refusal() {
             assert_eq!((host.exports(), host.imports()), (0, 0), "seed {seed}");
         } else {
             assert!(host.exports() <= 32 && host.imports() <= 32, "seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn no_garbage_in_a_batch_is_more_than_a_typed_refusal() {
+    let honest = honest();
+    for seed in 0..3_000 {
+        let mut dice = Dice::new(seed);
+        let lines: Vec<String> = (0..1 + dice.under(8))
+            .map(|_| {
+                let line = dice.one_of(&honest).clone();
+                if dice.chance(20) { mutated(&line, &honest, &mut dice) } else { line }
+            })
+            .collect();
+        let (answer, done) = support::batch(&lines.join("\n"));
+        // What waits for the rest of a stream, or for a promise, is the deadline's.
+        assert!(done || answer.closed.is_none(), "seed {seed}");
+        for frame in answer.body.lines() {
+            let frame: Value =
+                serde_json::from_str(frame).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+            assert_ne!(frame[0], "push", "seed {seed}: nobody can be called");
         }
     }
 }

@@ -325,6 +325,17 @@ fn properties_of_a_large_result_that_is_written_down_are_not_read_without_end() 
     goes_on(&mut host);
 }
 
+#[test]
+fn copies_that_are_refused_do_not_cost_what_was_refused() {
+    let numbers = vec!["1"; 1_000_000].join(",");
+    let mut host = after(&[&format!(r#"["push",{{"a":[[{numbers}]]}}]"#)]);
+    let reads = vec![r#"["pipeline",1,["a"]]"#; 9_000].join(",");
+    let began = Instant::now();
+    host.receive(&format!(r#"["push",[[{reads}]]]"#));
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    goes_on(&mut host);
+}
+
 /// Asserts that the session has ended since it went over this bound.
 #[track_caller]
 fn ended_over(host: &Host, bound: &str) {

@@ -1,7 +1,7 @@
 //! The npm reference, in processes of its own (`tests/peers/capnweb`).
 
 use std::env;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
@@ -14,18 +14,20 @@ pub(crate) fn directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/peers/capnweb")
 }
 
-/// What is missing for the reference, for everybody to see; nothing, if it can be started. With
+/// Whether the reference can be started. If not, says so where a test that passes is heard too; with
 /// `A2A_WEBCAP_NEED_NODE=1` it fails instead, so that a run which counts cannot pass without the reference.
-pub(crate) fn missing(test: &str) -> Option<String> {
+pub(crate) fn is_here(test: &str) -> bool {
     let node = Command::new("node").arg("--version").output().is_ok_and(|output| output.status.success());
     let installed =
         directory().join("node_modules/capnweb").is_dir() && directory().join("node_modules/ws").is_dir();
     if node && installed {
-        return None;
+        return true;
     }
     let missing = if node { "its packages (run `npm ci` in tests/peers/capnweb)" } else { "node" };
     assert!(env::var_os("A2A_WEBCAP_NEED_NODE").is_none(), "{test} needs {missing}");
-    Some(format!("\n*** SKIPPED, NOT PASSED: {test} needs {missing} ***\n"))
+    // Not by eprintln, which a test runner keeps to itself.
+    let _ = writeln!(io::stderr(), "\n*** SKIPPED, NOT PASSED: {test} needs {missing} ***\n");
+    false
 }
 
 /// Runs a program to its end and gives what it printed.
