@@ -221,8 +221,8 @@ fn session_limits(wire: &WireLimits) -> Limits {
     limits.unanswered_calls = wire.questions;
     limits.unanswered_questions = wire.calls;
     limits.kept_bytes = wire.message_bytes.saturating_mul(KEPT_MESSAGES);
-    // The line bounds what waits to be written, and knows what the socket took.
-    limits.queued_bytes = usize::MAX;
+    // The line bounds what it was given; one message can settle what a thousand answers wait for before that.
+    limits.queued_bytes = wire.message_bytes.saturating_mul(2);
     limits.stream_window = wire.stream_window_bytes;
     limits
 }
