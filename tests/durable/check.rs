@@ -26,7 +26,7 @@ pub(crate) async fn groups_held(
         }
     }
     // Groups after the last mark leave none. They are told apart by what else they have changed.
-    let mut wrong = String::new();
+    let (mut wrong, mut held) = (String::new(), None);
     for number in marked..history.after.len() {
         let step = (number > marked).then(|| &history.steps[number - 1]);
         if step.is_some_and(|step| step.group.remembered.iter().any(|answer| answer.key == mark(number))) {
@@ -34,11 +34,15 @@ pub(crate) async fn groups_held(
         }
         match compare(store, history, number).await {
             Ok(()) if may.contains(&number) => return Ok(number),
-            Ok(()) => return Err(format!("it holds {number} groups, but must hold {may:?}")),
+            // The next one may have changed nothing that can be seen.
+            Ok(()) => held = Some(number),
             Err(reason) => write!(wrong, "\n  not {number} groups: {reason}").expect("a string takes it"),
         }
     }
-    Err(format!("it must hold {may:?} groups, and holds no number of whole ones:{wrong}"))
+    Err(match held {
+        Some(number) => format!("it holds {number} groups, but must hold {may:?}"),
+        None => format!("it must hold {may:?} groups, and holds no number of whole ones:{wrong}"),
+    })
 }
 
 async fn remembers(store: &dyn Store, key: SendKey) -> Result<bool, String> {
