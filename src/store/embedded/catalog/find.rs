@@ -53,7 +53,7 @@ impl Catalog {
         self.steadily(|| self.chunks_once(task, after, most.max(1)))
     }
 
-    /// None if a flush came between.
+    /// None if a flush or a cut came between.
     fn chunks_once(&self, task: &Id, after: u64, most: usize) -> Result<Option<Vec<Chunk>>, CatalogError> {
         let bounds =
             self.kept(task, |kept| kept.row.as_ref().map(|row| (kept.oldest(), row.last_seq, kept.lowest)))?;
@@ -62,7 +62,7 @@ impl Catalog {
         if wanted > last {
             return Ok(Some(Vec::new()));
         }
-        let mut overlay = self.overlay(task, wanted, most);
+        let Some(mut overlay) = self.overlay(task, (wanted, lowest), most) else { return Ok(None) };
         if overlay.needs_disk() {
             self.add_from_disk(task, (wanted, lowest), most, &mut overlay)?;
             if self.layers().generation != overlay.generation {
@@ -73,18 +73,24 @@ impl Catalog {
         Ok(Some(overlay.head.into_iter().chain(rest).take(most).collect()))
     }
 
-    fn overlay(&self, task: &Id, wanted: u64, most: usize) -> Overlay {
+    /// None if the lowest chunk is another one by now.
+    fn overlay(&self, task: &Id, (wanted, lowest): (u64, u64), most: usize) -> Option<Overlay> {
         let layers = self.layers();
         let mut overlay = Overlay { generation: layers.generation, ..Overlay::default() };
         let active = layers.active.tasks.get(task);
+        if let Some(dirty) = active.or_else(|| layers.frozen_task(task))
+            && dirty.now.as_ref().map(|now| now.lowest) != Some(lowest)
+        {
+            return None;
+        }
         let frozen = layers.frozen_task(task).filter(|_| active.is_none_or(Dirty::shows_below));
         overlay.last_on_disk = match frozen.or(active) {
             Some(dirty) if dirty.shows_below() => dirty.below.as_ref().map(|below| below.last_seq()),
             Some(_) => None,
             None => Some(u64::MAX),
         };
-        frozen.into_iter().chain(active).for_each(|dirty| overlay.add(dirty, wanted, most));
-        overlay
+        frozen.into_iter().chain(active).for_each(|dirty| overlay.add(dirty, (wanted, lowest), most));
+        Some(overlay)
     }
 
     fn add_from_disk(
@@ -245,12 +251,13 @@ impl Catalog {
 
 impl Overlay {
     /// Takes what a layer says over what was taken from below it.
-    fn add(&mut self, dirty: &Dirty, wanted: u64, most: usize) {
-        // What is cut lies before everything that is wanted, and what was deleted before the id was used again
-        // is not looked for below: so the marks of what has gone can be passed over.
+    fn add(&mut self, dirty: &Dirty, (wanted, lowest): (u64, u64), most: usize) {
+        // What is cut lies before the lowest chunk, though a layer below may still have it; and what was deleted
+        // before the id was used again is not looked for below: so the marks of what has gone can be passed over.
         let split = dirty.chunks.partition_point(|(first, _)| *first <= wanted);
         let (before, after) = dirty.chunks.split_at(split);
         if let Some((first, at)) = before.iter().rev().find_map(|(first, at)| Some((*first, (*at)?)))
+            && first >= lowest
             && self.head.is_none_or(|head| head.first <= first)
         {
             self.head = Some(Chunk { first, at });

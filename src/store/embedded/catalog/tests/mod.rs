@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use super::{Catalog, CatalogError};
 use crate::limits::StoreLimits;
 use crate::model::{Id, TaskState, Timestamp, fresh_id};
-use crate::store::embedded::{Change, LogPoint, Position};
+use crate::store::embedded::{Change, Chunk, LogPoint, Position};
 use crate::store::{Answer, ListFilter, PageRequest, Remembered, SendDigest, SendKey, TaskRow};
 
 /// A directory that goes with it.
@@ -285,6 +285,25 @@ fn a_flush_that_fails_loses_nothing_and_is_tried_again() {
     let (catalog, from) = place.open();
     assert_eq!(from, point(2));
     assert_eq!(catalog.list(&all(), &page(10)).unwrap().total, 2);
+}
+
+#[test]
+fn what_is_cut_while_a_flush_is_owed_does_not_show_through() {
+    let place = Place::new();
+    let (catalog, _) = place.open();
+    let task: Id = "t".into();
+    let [old, new] = [(1, 1), (2, 3)].map(|(time, last)| row("t", TaskState::Completed, time, last));
+    catalog.apply(vec![appended(old.clone(), 1, 0), appended(new, 2, 100)], point(1)).unwrap();
+    catalog.flush(NOW).unwrap();
+    // A copy of the first chunk is in the layer that waits to be written, the cut in the one above.
+    catalog.apply(vec![appended(old, 1, 200)], point(2)).unwrap();
+    catalog.tables.block_next();
+    assert!(matches!(catalog.flush(NOW), Err(CatalogError::Io(_))));
+    catalog.apply(vec![Change::Cut { task: task.clone(), oldest: 2 }], point(3)).unwrap();
+    let left = [Chunk { first: 2, at: position(1, 100) }];
+    assert_eq!(catalog.chunks(&task, 0, 4).unwrap(), left);
+    assert_eq!(catalog.flush(NOW).unwrap(), point(3));
+    assert_eq!(catalog.chunks(&task, 0, 4).unwrap(), left);
 }
 
 #[test]
