@@ -1,5 +1,7 @@
 //! Wiring: from settings and agents to a running server, in this program or in somebody else's.
 
+mod metrics;
+
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -10,7 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::future::LocalBoxFuture;
+use futures::future::{BoxFuture, LocalBoxFuture};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
@@ -428,6 +430,20 @@ impl Routes for ServerRoutes {
     fn agent_card(&self) -> Arc<Document> {
         // Whoever connects in the moment before the port is known waits for it.
         Arc::clone(self.card.wait())
+    }
+
+    fn readiness(&self) -> Result<(), &'static str> {
+        let engine = self.service.engine();
+        match (engine.has_failed(), engine.has_room()) {
+            (true, _) => Err("the store has failed"),
+            (false, false) => Err("the store is full"),
+            (false, true) => Ok(()),
+        }
+    }
+
+    fn metrics(&self, net: Arc<NetCounters>) -> BoxFuture<'static, String> {
+        let service = Arc::clone(&self.service);
+        Box::pin(async move { metrics::text(&service, &net).await })
     }
 
     fn worker(&self) -> Box<dyn WorkerRoutes> {

@@ -16,7 +16,12 @@ pub(super) struct Counters {
     pub(super) refused_updates: AtomicU64,
     pub(super) inbox_messages: AtomicU64,
     pub(super) refused_turns: AtomicU64,
+    /// By [`LAGS`], each without those before.
+    lags: [AtomicU64; LAGS.len() + 1],
 }
+
+/// Events that a reader may be behind.
+const LAGS: [u64; 7] = [0, 1, 8, 64, 512, 4_096, 32_768];
 
 /// The engine's numbers at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,10 +46,12 @@ pub struct Counts {
     pub inbox_messages: u64,
     /// Turns refused since the start because too many ran.
     pub refused_turns: u64,
+    /// Pieces of work that wait for the log's writer now.
+    pub queued: u64,
 }
 
 impl Counters {
-    pub(super) fn read(&self) -> Counts {
+    pub(super) fn read(&self, queued: usize) -> Counts {
         let read = |counter: &AtomicU64| counter.load(Ordering::Acquire);
         Counts {
             live_tasks: read(&self.live_tasks),
@@ -57,7 +64,20 @@ impl Counters {
             refused_updates: read(&self.refused_updates),
             inbox_messages: read(&self.inbox_messages),
             refused_turns: read(&self.refused_turns),
+            queued: queued as u64,
         }
+    }
+
+    /// A reader looks, and is so many events behind.
+    pub(super) fn note_lag(&self, events: u64) {
+        self.lags[LAGS.partition_point(|most| *most < events)].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How far readers were behind: upper bounds, each with how many looks found no more and more than the bound
+    /// before; the last one is infinite.
+    pub(super) fn lags(&self) -> Vec<(f64, u64)> {
+        let bounds = LAGS.into_iter().map(|most| most as f64).chain([f64::INFINITY]);
+        bounds.zip(self.lags.iter().map(|count| count.load(Ordering::Relaxed))).collect()
     }
 }
 

@@ -273,6 +273,7 @@ impl Feed {
                     }
                     return Found::Nothing;
                 }
+                self.writer.counters().note_lag(log.committed() - self.cursor);
                 if !log.recent_after(self.cursor, BATCH, &mut self.taken) {
                     return Found::Older;
                 }

@@ -24,7 +24,7 @@ mod validate;
 mod wakers;
 mod writer;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -46,7 +46,7 @@ use crate::agent::Agent;
 use crate::clock::Clock;
 use crate::fault::{Fault, FaultKind};
 use crate::limits::EngineLimits;
-use crate::model::{Id, Task};
+use crate::model::{Id, Task, TaskState};
 use crate::store::{Store, Stored};
 
 pub use self::counters::Counts;
@@ -311,7 +311,26 @@ impl Engine {
 
     /// What the engine holds and has done.
     pub fn counts(&self) -> Counts {
-        self.counters.read()
+        self.counters.read(self.writer.queued())
+    }
+
+    /// How far subscribers were behind each time they looked for events: upper bounds, each with how many looks found
+    /// no more than that and more than the bound before; the last one is infinite.
+    pub fn lags(&self) -> Vec<(f64, u64)> {
+        self.counters.lags()
+    }
+
+    /// How many tasks there are in each state.
+    ///
+    /// # Errors
+    /// [`FaultKind::Internal`] if the store cannot be read.
+    pub async fn tasks_by_state(&self) -> Result<BTreeMap<TaskState, u64>, Fault> {
+        self.store.counts().await.map_err(store_fault)
+    }
+
+    /// Whether the store has room for more work.
+    pub fn has_room(&self) -> bool {
+        self.store.has_room()
     }
 
     /// Whether the store has failed. Nothing more can be written; the process should end.

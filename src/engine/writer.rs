@@ -234,6 +234,11 @@ impl Writer {
         self.arrived.notified().await;
     }
 
+    /// How much work is queued.
+    pub(super) fn queued(&self) -> usize {
+        self.queue().works.len()
+    }
+
     /// Whether nothing is queued and nothing more will be.
     pub(super) fn is_over(&self) -> bool {
         let queue = self.queue();

@@ -9,7 +9,7 @@ use super::fields::{self, ProtoEnum, is_blank, is_false, optional, or_default, r
 use super::{Artifact, Id, Message, Struct, Timestamp};
 
 /// Where a task stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TaskState {
     /// Accepted, not begun.
     Submitted = 1,

@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -84,6 +85,8 @@ enum Route {
     Capnweb,
     Card,
     Health,
+    Ready,
+    Metrics,
 }
 
 impl Route {
@@ -93,6 +96,8 @@ impl Route {
             "/capnweb" => Some(Self::Capnweb),
             "/.well-known/agent-card.json" | "/.well-known/agent.json" => Some(Self::Card),
             "/healthz" | "/health" => Some(Self::Health),
+            "/readyz" => Some(Self::Ready),
+            "/metrics" => Some(Self::Metrics),
             _ => None,
         }
     }
@@ -102,7 +107,7 @@ impl Route {
         match self {
             Self::Capnp => "GET, OPTIONS",
             Self::Capnweb => "GET, POST, OPTIONS",
-            Self::Card | Self::Health => "GET, HEAD, OPTIONS",
+            Self::Card | Self::Health | Self::Ready | Self::Metrics => "GET, HEAD, OPTIONS",
         }
     }
 
@@ -149,18 +154,38 @@ impl Exchange {
             Route::Capnweb => self.upgrade(request.headers(), Protocol::Capnweb),
             Route::Card => Ok(document(&self.worker.routes().agent_card(), request.headers())),
             Route::Health => Ok(self.health()),
+            Route::Ready => Ok(self.readiness()),
+            Route::Metrics => self.metrics(request.headers()).await,
         }
     }
 
+    /// Whether the process serves: it is to be replaced only where it does not answer.
     fn health(&self) -> Answer {
-        let (status, text) = if self.worker.is_draining() {
-            (StatusCode::SERVICE_UNAVAILABLE, "draining")
-        } else {
-            (StatusCode::OK, "ok")
-        };
-        let mut answer = json(status, &serde_json::json!({ "status": text }));
-        answer.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        answer
+        said(if self.worker.is_draining() { Err("draining") } else { Ok("ok") })
+    }
+
+    /// Whether new work may be sent here.
+    fn readiness(&self) -> Answer {
+        if self.worker.is_draining() {
+            return said(Err("draining"));
+        }
+        said(self.worker.routes().readiness().map(|()| "ready"))
+    }
+
+    /// For programs on this machine only: how much is done here is nobody else's business.
+    async fn metrics(&self, headers: &HeaderMap) -> Result<Answer, Problem> {
+        let is_forwarded = FORWARDED.iter().any(|name| headers.contains_key(*name));
+        if is_forwarded || !self.peer.ip().to_canonical().is_loopback() {
+            let message =
+                "metrics are for programs on the server's own machine: scrape its loopback address there";
+            return Err(Problem::new(StatusCode::FORBIDDEN, "PERMISSION_DENIED", message));
+        }
+        let text = self.worker.routes().metrics(Arc::clone(self.worker.counters())).await;
+        let mut answer = Response::new(Full::new(Bytes::from(text)));
+        let fields = answer.headers_mut();
+        fields.insert(header::CONTENT_TYPE, HeaderValue::from_static(OPENMETRICS));
+        fields.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        Ok(answer)
     }
 
     fn upgrade(&self, headers: &HeaderMap, protocol: Protocol) -> Result<Answer, Problem> {
@@ -305,3 +330,18 @@ const SHOWN_BYTES: usize = 128;
 const USER_AGENT_BYTES: usize = 256;
 /// A card changes with its configuration: five minutes is soon enough, and its `ETag` makes asking cheap.
 const CARD_CACHE: &str = "public, max-age=300";
+
+/// How the server is, in a word.
+fn said(status: Result<&str, &str>) -> Answer {
+    let (code, text) = match status {
+        Ok(text) => (StatusCode::OK, text),
+        Err(text) => (StatusCode::SERVICE_UNAVAILABLE, text),
+    };
+    let mut answer = json(code, &serde_json::json!({ "status": text }));
+    answer.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    answer
+}
+
+/// What proxies add: behind them, everybody seems to be on this machine.
+const FORWARDED: [&str; 3] = ["forwarded", "x-forwarded-for", "x-real-ip"];
+const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";

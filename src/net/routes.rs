@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use capnp::capability::Client;
-use futures::future::LocalBoxFuture;
+use futures::future::{BoxFuture, LocalBoxFuture};
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
+use super::NetCounters;
 use crate::model::Timestamp;
 use crate::transport::{ConnectionHandle, Line, Speaker};
 
@@ -18,6 +19,12 @@ use crate::transport::{ConnectionHandle, Line, Speaker};
 pub trait Routes: Send + Sync + 'static {
     /// The public agent card as it stands now.
     fn agent_card(&self) -> Arc<Document>;
+
+    /// Whether new work is taken now; if not, why, in a word or two.
+    fn readiness(&self) -> Result<(), &'static str>;
+
+    /// All metrics as they stand now, in the text format of OpenMetrics 1.0.
+    fn metrics(&self, net: Arc<NetCounters>) -> BoxFuture<'static, String>;
 
     /// What one worker needs; called once on each worker's own thread.
     fn worker(&self) -> Box<dyn WorkerRoutes>;

@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use capnp::capability::Client;
-use futures::future::LocalBoxFuture;
+use futures::future::{BoxFuture, LocalBoxFuture};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
 use super::{
-    ConnectionInfo, Document, Listening, MalformedBatch, NetConfig, Refusal, Routes, WorkerRoutes, listen,
+    ConnectionInfo, Document, Listening, MalformedBatch, NetConfig, NetCounters, Refusal, Routes,
+    WorkerRoutes, listen,
 };
 use crate::limits::{NetLimits, WireLimits};
 use crate::model::Timestamp;
@@ -31,6 +32,14 @@ impl Routes for Benches {
     fn agent_card(&self) -> Arc<Document> {
         let modified = Timestamp::parse("2026-01-02T03:04:05Z").expect("a time");
         Arc::new(Document::new("application/json", r#"{"name":"bench"}"#, modified))
+    }
+
+    fn readiness(&self) -> Result<(), &'static str> {
+        Ok(())
+    }
+
+    fn metrics(&self, _: Arc<NetCounters>) -> BoxFuture<'static, String> {
+        Box::pin(async { "# EOF\n".to_owned() })
     }
 
     fn worker(&self) -> Box<dyn WorkerRoutes> {

@@ -105,7 +105,7 @@ impl Worker {
         &self.common.config.allowed
     }
 
-    pub(super) fn counters(&self) -> &NetCounters {
+    pub(super) fn counters(&self) -> &Arc<NetCounters> {
         &self.common.counters
     }
 

@@ -6,6 +6,7 @@
 mod agents;
 mod authenticate;
 mod card;
+mod meters;
 mod push;
 mod send;
 mod stream;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 pub use agents::{Agents, DEFAULT_TENANT, interface};
+pub use meters::{Measured, Meters, Method};
 pub use send::Begun;
 
 use crate::auth::Authenticator;
@@ -42,6 +44,7 @@ pub struct AgentService {
     authority: Arc<Authority>,
     authenticator: Arc<Authenticator>,
     clock: Clock,
+    meters: Meters,
 }
 
 impl AgentService {
@@ -53,7 +56,7 @@ impl AgentService {
         authenticator: Arc<Authenticator>,
         clock: Clock,
     ) -> Arc<Self> {
-        Arc::new(Self { engine, agents, authority, authenticator, clock })
+        Arc::new(Self { engine, agents, authority, authenticator, clock, meters: Meters::default() })
     }
 
     /// The engine below.
@@ -74,6 +77,11 @@ impl AgentService {
     /// The wall clock.
     pub fn clock(&self) -> &Clock {
         &self.clock
+    }
+
+    /// How calls went.
+    pub fn meters(&self) -> &Meters {
+        &self.meters
     }
 
     /// The agents.
@@ -137,15 +145,15 @@ impl Service for AgentService {
     }
 
     async fn get_task(&self, caller: &Caller, request: GetTaskRequest) -> Result<Arc<Task>> {
-        self.get(caller, request).await
+        self.meters.measure(Method::GetTask, self.get(caller, request)).await
     }
 
     async fn list_tasks(&self, caller: &Caller, request: ListTasksRequest) -> Result<ListTasksResponse> {
-        self.list(caller, request).await
+        self.meters.measure(Method::ListTasks, self.list(caller, request)).await
     }
 
     async fn cancel_task(&self, caller: &Caller, request: CancelTaskRequest) -> Result<Arc<Task>> {
-        self.cancel(caller, request).await
+        self.meters.measure(Method::CancelTask, self.cancel(caller, request)).await
     }
 
     async fn subscribe_to_task(
@@ -161,7 +169,7 @@ impl Service for AgentService {
         caller: &Caller,
         _config: TaskPushNotificationConfig,
     ) -> Result<TaskPushNotificationConfig> {
-        Err(self.no_push(caller))
+        self.no_push(caller).await
     }
 
     async fn get_push_config(
@@ -169,7 +177,7 @@ impl Service for AgentService {
         caller: &Caller,
         _request: GetTaskPushNotificationConfigRequest,
     ) -> Result<TaskPushNotificationConfig> {
-        Err(self.no_push(caller))
+        self.no_push(caller).await
     }
 
     async fn list_push_configs(
@@ -177,7 +185,7 @@ impl Service for AgentService {
         caller: &Caller,
         _request: ListTaskPushNotificationConfigsRequest,
     ) -> Result<ListTaskPushNotificationConfigsResponse> {
-        Err(self.no_push(caller))
+        self.no_push(caller).await
     }
 
     async fn delete_push_config(
@@ -185,7 +193,7 @@ impl Service for AgentService {
         caller: &Caller,
         _request: DeleteTaskPushNotificationConfigRequest,
     ) -> Result<()> {
-        Err(self.no_push(caller))
+        self.no_push(caller).await
     }
 
     async fn get_extended_agent_card(
@@ -193,6 +201,7 @@ impl Service for AgentService {
         caller: &Caller,
         _request: GetExtendedAgentCardRequest,
     ) -> Result<AgentCard> {
-        self.extended_card(caller)
+        let card = async { self.extended_card(caller) };
+        self.meters.measure(Method::GetExtendedAgentCard, card).await
     }
 }

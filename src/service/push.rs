@@ -1,17 +1,18 @@
 //! Push notifications: no agent's card declares them yet, so that every operation on them says so
 //! (A2A 1.0.1, 3.3.4).
 
-use super::AgentService;
+use super::{AgentService, Method};
 use crate::authority::Permission;
-use crate::fault::{Fault, FaultKind};
+use crate::fault::{Fault, FaultKind, Result};
 use crate::operations::Caller;
 
 impl AgentService {
-    pub(super) fn no_push(&self, caller: &Caller) -> Fault {
-        match self.check(caller, Permission::Push) {
-            Ok(_pass) => no_push(),
-            Err(fault) => fault,
-        }
+    pub(super) async fn no_push<T>(&self, caller: &Caller) -> Result<T> {
+        let refused = async {
+            let _pass = self.check(caller, Permission::Push)?;
+            Err(no_push())
+        };
+        self.meters.measure(Method::PushNotificationConfig, refused).await
     }
 }
 

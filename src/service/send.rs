@@ -5,8 +5,8 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::AgentService;
 use super::push::no_push;
+use super::{AgentService, Method};
 use crate::authority::{Pass, Permission};
 use crate::engine::{Feed, FeedKind, InUse, Sent, Start, Submission, TaskTicket, trimmed};
 use crate::fault::{Fault, FaultKind, Result};
@@ -37,16 +37,19 @@ impl AgentService {
         request: SendMessageRequest,
         turn_timeout: Option<Duration>,
     ) -> Result<Begun> {
-        let (sent, _in_use) = self.submit(caller, request, turn_timeout).await?;
-        match sent {
-            Sent::Task(ticket) => {
-                let start = Start::After(ticket.after);
-                let scope = self.scope(caller);
-                let feed = self.engine.feed(&scope, &ticket.task_id, start, FeedKind::Send).await?;
-                Ok(Begun::Task(ticket, Box::new(feed)))
+        let begun = async {
+            let (sent, _in_use) = self.submit(caller, request, turn_timeout).await?;
+            match sent {
+                Sent::Task(ticket) => {
+                    let start = Start::After(ticket.after);
+                    let scope = self.scope(caller);
+                    let feed = self.engine.feed(&scope, &ticket.task_id, start, FeedKind::Send).await?;
+                    Ok(Begun::Task(ticket, Box::new(feed)))
+                }
+                Sent::Message(message) => Ok(Begun::Message(message)),
             }
-            Sent::Message(message) => Ok(Begun::Message(message)),
-        }
+        };
+        self.meters.measure(Method::SendStreamingMessage, begun).await
     }
 
     /// Sends a message and waits until its task is terminal or interrupted, unless asked to return at once.
@@ -73,11 +76,14 @@ impl AgentService {
             };
             Ok(SendMessageResponse::Task(Arc::unwrap_or_clone(trimmed(&task, history))))
         };
-        tokio::select! {
-            biased;
-            cause = caller.grant.ended() => Err(cause.fault()),
-            answer = answer => answer,
-        }
+        let answered = async {
+            tokio::select! {
+                biased;
+                cause = caller.grant.ended() => Err(cause.fault()),
+                answer = answer => answer,
+            }
+        };
+        self.meters.measure(Method::SendMessage, answered).await
     }
 
     async fn submit(

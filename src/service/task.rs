@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::AgentService;
+use super::{AgentService, Method};
 use crate::authority::{Grant, Permission};
 use crate::engine::{Feed, FeedKind, Start, trimmed};
 use crate::fault::{Fault, Result};
@@ -49,10 +49,13 @@ impl AgentService {
 
     /// Deletes a finished task, with everything that is known of it.
     pub async fn delete(&self, caller: &Caller, id: &Id) -> Result<()> {
-        self.reach(caller, id).await?;
-        let pass = self.check(caller, Permission::Delete)?;
-        let scope = self.scope(caller);
-        super::send::handed_over(pass, self.engine.delete(&scope, id)).await
+        let deleted = async {
+            self.reach(caller, id).await?;
+            let pass = self.check(caller, Permission::Delete)?;
+            let scope = self.scope(caller);
+            super::send::handed_over(pass, self.engine.delete(&scope, id)).await
+        };
+        self.meters.measure(Method::DeleteTask, deleted).await
     }
 
     /// Whether there is such a task within the caller's reach.
@@ -66,9 +69,12 @@ impl AgentService {
 
     /// The events of a task, from `start` on.
     pub async fn feed(&self, caller: &Caller, id: &Id, start: Start, kind: FeedKind) -> Result<Feed> {
-        let _pass = self.check(caller, Permission::Read)?;
-        self.reach(caller, id).await?;
-        self.engine.feed(&self.scope(caller), id, start, kind).await
+        let feed = async {
+            let _pass = self.check(caller, Permission::Read)?;
+            self.reach(caller, id).await?;
+            self.engine.feed(&self.scope(caller), id, start, kind).await
+        };
+        self.meters.measure(Method::SubscribeToTask, feed).await
     }
 
     /// Cancels a task whose handle was dropped by somebody who asked for that, if it still may be.

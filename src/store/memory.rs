@@ -28,6 +28,7 @@ pub struct MemoryStore {
 struct Inner {
     keep: usize,
     unfinished: usize,
+    states: BTreeMap<TaskState, u64>,
     tasks: HashMap<Id, Kept>,
     owners: HashMap<Scope, Index>,
     contexts: HashMap<(Scope, Id), Index>,
@@ -58,6 +59,7 @@ impl MemoryStore {
             inner: Mutex::new(Inner {
                 keep: limits.memory_finished_tasks,
                 unfinished: 0,
+                states: BTreeMap::new(),
                 tasks: HashMap::new(),
                 owners: HashMap::new(),
                 contexts: HashMap::new(),
@@ -149,6 +151,10 @@ impl Store for MemoryStore {
     async fn remembered(&self, key: &SendKey, now: Timestamp) -> Result<Option<Remembered>, StoreError> {
         let inner = self.lock();
         Ok(inner.remembered.get(key).filter(|answer| answer.expires > now).cloned())
+    }
+
+    async fn counts(&self) -> Result<BTreeMap<TaskState, u64>, StoreError> {
+        Ok(self.lock().states.clone())
     }
 
     async fn unfinished(&self, after: Option<&Id>, most: usize) -> Result<Vec<TaskRow>, StoreError> {
@@ -286,10 +292,12 @@ impl Inner {
     fn settle(&mut self, before: Option<&TaskRow>, after: Option<&TaskRow>) {
         if let Some(row) = before {
             self.unfinished -= usize::from(!row.state.is_terminal());
+            self.states.entry(row.state).and_modify(|count| *count -= 1);
             self.finished.remove(&(row.status_timestamp, row.id.clone()));
         }
         if let Some(row) = after {
             self.unfinished += usize::from(!row.state.is_terminal());
+            *self.states.entry(row.state).or_default() += 1;
             if row.state.is_terminal() {
                 self.finished.insert((row.status_timestamp, row.id.clone()));
             }

@@ -10,6 +10,7 @@ pub mod embedded;
 mod index;
 pub mod memory;
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
@@ -77,6 +78,10 @@ pub trait Store: Send + Sync + 'static {
 
     /// What was answered under a key, if that has not expired at `now`.
     async fn remembered(&self, key: &SendKey, now: Timestamp) -> Result<Option<Remembered>, StoreError>;
+
+    /// How many tasks there are in each state; states without any may be missing. It costs the same however many
+    /// there are.
+    async fn counts(&self) -> Result<BTreeMap<TaskState, u64>, StoreError>;
 
     /// Tasks in a state that is not terminal, in the order of their ids, from after one; at most `most`.
     async fn unfinished(&self, after: Option<&Id>, most: usize) -> Result<Vec<TaskRow>, StoreError>;

@@ -33,6 +33,7 @@ mod keepalive;
 mod leaks;
 mod lifecycle;
 mod line;
+mod operations;
 mod origins;
 mod peers;
 mod proxy;

@@ -35,7 +35,7 @@ async fn ask(world: &World, request: &str) -> String {
     String::from_utf8_lossy(&answer).into_owned()
 }
 
-async fn get(world: &World, path: &str, fields: &str) -> String {
+pub(crate) async fn get(world: &World, path: &str, fields: &str) -> String {
     ask(world, &format!("GET {path} HTTP/1.1\r\nConnection: close\r\n{fields}\r\n")).await
 }
 
@@ -47,7 +47,7 @@ async fn upgrade(world: &World, fields: &str) -> String {
     ask(world, &request).await
 }
 
-fn status(answer: &str) -> &str {
+pub(crate) fn status(answer: &str) -> &str {
     answer.get(9..12).unwrap_or("")
 }
 

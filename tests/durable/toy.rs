@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use a2a_webcap::limits::{EngineLimits, Retention};
-use a2a_webcap::model::{Event, Id, TaskPushNotificationConfig, Timestamp};
+use a2a_webcap::model::{Event, Id, TaskPushNotificationConfig, TaskState, Timestamp};
 use a2a_webcap::store::{
     Checkpoint, Expired, Group, ListFilter, MemoryStore, Page, PageRequest, ReadLimit, Remembered, SendKey,
     Store, StoreError, Stored, TaskRow,
@@ -190,6 +190,10 @@ impl Store for Toy {
 
     async fn remembered(&self, key: &SendKey, now: Timestamp) -> Result<Option<Remembered>, StoreError> {
         self.memory.remembered(key, now).await
+    }
+
+    async fn counts(&self) -> Result<BTreeMap<TaskState, u64>, StoreError> {
+        self.memory.counts().await
     }
 
     async fn unfinished(&self, after: Option<&Id>, most: usize) -> Result<Vec<TaskRow>, StoreError> {

@@ -1,5 +1,6 @@
 //! Stores that take their time, and stores that fail.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -112,6 +113,10 @@ impl Store for Gated {
 
     async fn remembered(&self, key: &SendKey, now: Timestamp) -> Result<Option<Remembered>, StoreError> {
         self.memory.remembered(key, now).await
+    }
+
+    async fn counts(&self) -> Result<BTreeMap<TaskState, u64>, StoreError> {
+        self.memory.counts().await
     }
 
     async fn unfinished(&self, after: Option<&Id>, most: usize) -> Result<Vec<TaskRow>, StoreError> {

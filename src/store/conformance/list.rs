@@ -27,6 +27,19 @@ pub(crate) async fn an_empty_store_has_empty_lists(world: &mut World) {
     }
 }
 
+pub(crate) async fn tasks_are_counted_by_state_whosever_they_are(world: &mut World) {
+    assert_eq!(world.counts().await, []);
+    let mut bobs = new("d", Working, 1, 1);
+    bobs.row.owner = "bob".into();
+    world.append([new("a", Submitted, 1, 1), new("b", Working, 1, 1), new("c", Working, 1, 1), bobs]).await;
+    world.later().await;
+    assert_eq!(world.counts().await, [(Submitted, 1), (Working, 3)]);
+    world.append([append(1, row("b", Completed, 2, 2)), append(1, row("a", Working, 2, 2))]).await;
+    world.commit(deleting(["c"])).await;
+    world.later().await;
+    assert_eq!(world.counts().await, [(Working, 2), (Completed, 1)]);
+}
+
 pub(crate) async fn the_newest_status_comes_first(world: &mut World) {
     let rows = [("a", Working, 5), ("b", Completed, 9), ("d", Submitted, 7), ("c", Completed, 8)];
     world.append(rows.map(|(id, state, time)| new(id, state, time, 1))).await;

@@ -195,6 +195,7 @@ macro_rules! cases {
             }
             list {
                 an_empty_store_has_empty_lists
+                tasks_are_counted_by_state_whosever_they_are
                 the_newest_status_comes_first
                 of_equal_times_the_greatest_id_comes_first
                 times_before_1970_and_at_the_ends_of_the_range_are_in_order

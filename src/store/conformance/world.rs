@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::samples::{appending, at};
 use super::{Bench, Mode};
 use crate::limits::Retention;
-use crate::model::{Event, Id, TaskPushNotificationConfig};
+use crate::model::{Event, Id, TaskPushNotificationConfig, TaskState};
 use crate::store::{
     Append, Checkpoint, Expired, Group, ListFilter, Page, PageRequest, ReadLimit, Remembered, SendKey, Store,
     StoreError, Stored, TaskRow,
@@ -103,6 +103,12 @@ impl World {
 
     pub(super) async fn page(&self, filter: &ListFilter, request: &PageRequest) -> Page {
         self.store().list(filter, request).await.unwrap()
+    }
+
+    /// The states of which there are tasks, with how many.
+    pub(super) async fn counts(&self) -> Vec<(TaskState, u64)> {
+        let counts = self.store().counts().await.unwrap();
+        counts.into_iter().filter(|(_, count)| *count > 0).collect()
     }
 
     /// The tasks of a list that is one page, and its total.

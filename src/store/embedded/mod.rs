@@ -23,7 +23,7 @@ mod record;
 mod scan;
 mod upkeep;
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -46,7 +46,7 @@ use super::{
 };
 use crate::clock::Clock;
 use crate::limits::{Retention, StoreLimits};
-use crate::model::{Event, Id, TaskPushNotificationConfig, Timestamp};
+use crate::model::{Event, Id, TaskPushNotificationConfig, TaskState, Timestamp};
 
 pub use self::backup::{BackupReport, backup, restore};
 pub use self::home::OpenError;
@@ -277,6 +277,14 @@ impl Store for EmbeddedStore {
     async fn remembered(&self, key: &SendKey, now: Timestamp) -> Result<Option<Remembered>, StoreError> {
         self.inner.absorb()?;
         Ok(self.inner.catalog.remembered(key, now)?)
+    }
+
+    async fn counts(&self) -> Result<BTreeMap<TaskState, u64>, StoreError> {
+        self.reading(|inner| {
+            inner.absorb()?;
+            Ok(inner.catalog.counts()?)
+        })
+        .await
     }
 
     async fn unfinished(&self, after: Option<&Id>, most: usize) -> Result<Vec<TaskRow>, StoreError> {

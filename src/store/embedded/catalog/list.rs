@@ -5,7 +5,7 @@
 //! everything belongs to one moment. Is the frozen layer another one by then, it is done once more.
 
 use std::cmp::Reverse;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound::Excluded;
 use std::sync::{Arc, RwLockReadGuard, RwLockWriteGuard};
 
@@ -52,6 +52,18 @@ impl Catalog {
             };
             return Ok(Some(query.page(&layers, disk.found, total)));
         }
+    }
+
+    /// How many tasks there are in each state.
+    pub(crate) fn counts(&self) -> Result<BTreeMap<TaskState, u64>, CatalogError> {
+        let states = self.steadily(|| {
+            let (generation, _) = self.generation();
+            let on_disk = self.counts_on_disk(Scope::ALL)?;
+            let layers = self.settled();
+            let is_steady = layers.generation == generation;
+            Ok(is_steady.then(|| layers.counts(Scope::ALL, on_disk).states))
+        })?;
+        Ok(TaskState::ALL.into_iter().zip(states).collect())
     }
 
     pub(super) fn counts_on_disk(&self, scope: Scope) -> Result<Counts, CatalogError> {
