@@ -16,6 +16,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout_at};
 
+use super::console::Console;
 use super::counters::OneMore;
 use super::problem::{Answer, Problem, json};
 use super::progress::{Progress, Watched};
@@ -84,6 +85,7 @@ enum Route {
     Capnweb,
     Card,
     Health,
+    Console(Console),
 }
 
 impl Route {
@@ -93,7 +95,7 @@ impl Route {
             "/capnweb" => Some(Self::Capnweb),
             "/.well-known/agent-card.json" | "/.well-known/agent.json" => Some(Self::Card),
             "/healthz" | "/health" => Some(Self::Health),
-            _ => None,
+            _ => Console::at(path).map(Self::Console),
         }
     }
 
@@ -103,6 +105,8 @@ impl Route {
             Self::Capnp => "GET, OPTIONS",
             Self::Capnweb => "GET, POST, OPTIONS",
             Self::Card | Self::Health => "GET, HEAD, OPTIONS",
+            // No page from elsewhere has anything to ask of it.
+            Self::Console(_) => "GET, HEAD",
         }
     }
 
@@ -149,6 +153,7 @@ impl Exchange {
             Route::Capnweb => self.upgrade(request.headers(), Protocol::Capnweb),
             Route::Card => Ok(document(&self.worker.routes().agent_card(), request.headers())),
             Route::Health => Ok(self.health()),
+            Route::Console(console) => Ok(console.answer(request.headers())),
         }
     }
 
@@ -252,12 +257,8 @@ fn options(route: Route, asked: &HeaderMap) -> Answer {
 }
 
 fn document(document: &Document, asked: &HeaderMap) -> Answer {
-    let fresh = match asked.get(header::IF_NONE_MATCH).map(HeaderValue::to_str) {
-        Some(Ok(tags)) => tags.split(',').any(|tag| {
-            let tag = tag.trim();
-            tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == document.etag
-        }),
-        Some(Err(_)) => false,
+    let fresh = match asked.get(header::IF_NONE_MATCH) {
+        Some(tags) => is_known(tags, &document.etag),
         None => asked.get(header::IF_MODIFIED_SINCE).is_some_and(|since| *since == *document.modified),
     };
     let body = if fresh { Bytes::new() } else { document.bytes.clone() };
@@ -275,6 +276,13 @@ fn document(document: &Document, asked: &HeaderMap) -> Answer {
         *answer.status_mut() = StatusCode::NOT_MODIFIED;
     }
     answer
+}
+
+/// Whether `If-None-Match` names what we have (RFC 9110, 13.1.2).
+pub(super) fn is_known(tags: &HeaderValue, etag: &str) -> bool {
+    tags.to_str().is_ok_and(|tags| {
+        tags.split(',').map(str::trim).any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
+    })
 }
 
 /// What a peer wrote, as it can stand in a log: short, and without control characters.
