@@ -27,7 +27,8 @@ export const withoutBrowser = lacking(chromiumPath, "there is no Chromium: name 
 
 /**
  * Starts `a2a-webcap serve` with a store in a directory of its own. Options: the `agent`; further `args`; `config`, the
- * text of a file with settings. `kill` ends it without a word, `restart` starts it again on the same port and store.
+ * text of a file with settings. `kill` ends it without a word, `restart` starts it again on the same port and store;
+ * `configure` gives it other settings for that.
  */
 export async function startServer(t, { agent = "demo", args = [], config } = {}) {
   const dir = await mkdtemp(join(tmpdir(), "a2a-webcap-ts-"));
@@ -59,6 +60,7 @@ export async function startServer(t, { agent = "demo", args = [], config } = {})
       await once(child, "exit");
     }
   };
+  server.configure = (config) => writeFile(join(dir, "config.toml"), config);
   server.restart = async () => {
     await server.kill();
     await start();
