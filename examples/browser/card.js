@@ -6,12 +6,14 @@ import { counted, stateWords } from "./words.js";
 
 /** A page draws at most so often; a fast agent brings thousands of events a second. */
 const DRAW_EVERY_MS = 40;
+/** After a slow drawing the page has so many times as long for whoever uses it. */
+const REST = 4;
 /** Lines of the list of events that stay. */
 const LINES = 200;
 /** Characters of what the agent says in such a line. */
 const LINE = 120;
 /** Characters of one artifact that are shown. */
-const SHOWN = 200_000;
+const SHOWN = 100_000;
 
 /**
  * A task and what its reader may do with it.
@@ -34,6 +36,7 @@ export class TaskCard {
   #undrawn = new Set();
   #lines = [];
   #drawing = undefined;
+  #rest = 0;
   #said = undefined;
   #stream = undefined;
   #root = made("task");
@@ -196,9 +199,11 @@ export class TaskCard {
 
   #drawSoon() {
     this.#drawing ??= setTimeout(() => {
+      const begun = performance.now();
       this.#drawing = undefined;
       keepingTheEnd(() => this.#draw());
-    }, DRAW_EVERY_MS);
+      this.#rest = REST * (performance.now() - begun);
+    }, Math.max(DRAW_EVERY_MS, this.#rest));
   }
 
   #draw() {
