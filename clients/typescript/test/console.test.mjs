@@ -186,13 +186,31 @@ test("a share ends with the connection that it was made on, and both sides are t
   assert.deepEqual([...troubles, ...guest.troubles], []);
 });
 
-test("what an agent says is text, whatever it looks like", { skip }, async (t) => {
-  const { page, troubles } = await loggedIn(t, { agent: "echo" });
+test("what an agent says is text wherever it stands, whatever it looks like", { skip }, async (t) => {
+  const { page, troubles } = await loggedIn(t);
   const evil = `<img src=x onerror="window.hacked = true"><script>window.hacked = true</script><a href="javascript:hacked=1">x</a>`;
-  const card = await sendText(page, evil);
-  await card.getByText(evil, { exact: false }).first().waitFor();
-  assert.equal(await page.locator(".log img, .log script, .log a").count(), 0);
-  assert.equal(await page.evaluate(() => window.hacked), undefined);
+  const shown = (place) => place.getByText(evil).first().waitFor();
+  const nothingRan = async () => {
+    assert.equal(await page.locator("img, main script, main a").count(), 0);
+    assert.equal(await page.evaluate(() => window.hacked), undefined);
+  };
+  // An artifact, a message, the reason of a failure, and what is said of progress.
+  await shown((await sendText(page, evil)).locator(".artifact"));
+  await shown((await sendText(page, `message ${evil}`)).locator(".thread"));
+  await shown((await sendText(page, `fail ${evil}`)).locator(".thread"));
+  const long = await sendText(page, "long");
+  await reaches(long, 2);
+  await long.getByRole("button", { name: "Write to it" }).click();
+  await long.getByLabel("Your message").fill(evil);
+  await page.keyboard.press("Enter");
+  await shown(long.locator(".thread"));
+  await long.locator(".events summary").click();
+  await long.getByText(`working: I heard you: ${evil.slice(0, 80)}`).waitFor();
+  await nothingRan();
+  await page.reload();
+  await page.getByText("Earlier tasks").click();
+  await shown(page.locator("#earlier-list"));
+  await nothingRan();
   assert.deepEqual(troubles, []);
 });
 
