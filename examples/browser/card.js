@@ -19,7 +19,8 @@ const SHOWN = 100_000;
  * A task and what its reader may do with it.
  *
  * `rights` has what is allowed: `reply(card, text)`, and `mayWrite(state)`, which says when; `cancel(card)`;
- * `share(card)`; and `hints`, what to do about an error where that is special.
+ * `share(card)`; `hints`, what to do about an error where that is special; and `opened(card)`, which is told when the
+ * task has its id.
  */
 export class TaskCard {
   id = undefined;
@@ -38,7 +39,6 @@ export class TaskCard {
   #drawing = undefined;
   #rest = 0;
   #said = undefined;
-  #stream = undefined;
   #root = made("task");
 
   constructor(log, rights) {
@@ -77,16 +77,10 @@ export class TaskCard {
     return this.#part("shares");
   }
 
-  /** Lets go of the task; it goes on. */
-  leave() {
-    this.#stream?.close();
-  }
-
   /** Shows a stream to its end; `goOn(id, seq)` gives what follows where a send's own stream stops before that. */
   async watch(stream, goOn) {
     try {
       for (;;) {
-        this.#stream = stream;
         for await (const event of stream) this.#take(event);
         const { reason } = await stream.ended;
         if (reason !== "interrupted" || !goOn) return;
@@ -116,6 +110,12 @@ export class TaskCard {
   }
 
   #take(event) {
+    const isOpened = this.id !== undefined;
+    this.#showEvent(event);
+    if (!isOpened && this.id !== undefined) this.#rights.opened?.(this);
+  }
+
+  #showEvent(event) {
     if (event.message) {
       this.#thread(element("p", "words", textIn(event.message.parts))).dir = "auto";
       this.#show("✓", "Answered", "completed");

@@ -15,7 +15,8 @@ const ENDPOINT = new URL("../capnweb", location.href);
 const SUGGESTIONS = 8;
 
 let client;
-let contextId;
+/** What the next message belongs to; its `contextId` is the server's, from the first answer on. */
+let conversation = {};
 /** The tasks on the page. */
 const cards = new Set();
 
@@ -133,8 +134,9 @@ async function showEarlier(client, isSession) {
   }));
 }
 
-function newCard() {
+function newCard(opened) {
   const card = new TaskCard(part("log"), {
+    opened,
     mayWrite: (state) => !isTerminal(state),
     reply: (card, text) => client.sendMessage({ parts: [{ text }], taskId: card.id }, { returnImmediately: true }),
     cancel: (card) => client.cancelTask(card.id),
@@ -160,12 +162,12 @@ function open(id, said) {
 async function send(text) {
   part("suggestions").hidden = true;
   showMine(text);
-  const card = newCard();
-  const stream = client.stream(composed({ parts: [{ text }], contextId }));
+  const here = conversation;
+  const card = newCard((card) => (here.contextId ??= card.contextId));
+  const stream = client.stream(composed({ parts: [{ text }], contextId: here.contextId }));
   window.scrollTo(0, document.documentElement.scrollHeight);
   // A send's own stream ends where the task waits; what happens then is to be seen too.
   await card.watch(stream, (id, seq) => client.follow(id, seq));
-  contextId ??= card.contextId;
 }
 
 function prepare() {
@@ -178,11 +180,9 @@ function prepare() {
   });
   part("leave").addEventListener("click", leave);
   part("anew").addEventListener("click", () => {
-    contextId = undefined;
-    part("log").replaceChildren();
-    part("suggestions").hidden = part("suggestions").querySelector("button") === null;
-    for (const card of cards) card.leave();
-    cards.clear();
+    conversation = {};
+    // What was shared stays in reach: it can still be taken back.
+    part("log").append(element("li", "anew", "New conversation"));
     part("text").focus();
     say("A new conversation.");
   });

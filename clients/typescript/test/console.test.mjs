@@ -3,9 +3,10 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { test } from "node:test";
+import { textOf } from "../dist/index.js";
 import { KEY, startServer, withoutBrowser, withoutServer } from "./binary.mjs";
 import { browse, listed, logIn, reaches, sendText, stands } from "./page.mjs";
-import { counted, proxied } from "./world.mjs";
+import { clientOf, counted, proxied } from "./world.mjs";
 
 const skip = withoutServer || withoutBrowser;
 
@@ -292,5 +293,21 @@ test("whose key is taken away is asked for another, and finds the conversation w
   assert.equal(await page.evaluate(() => sessionStorage.length), 0);
   await logIn(page, other);
   await stands(card, "Completed");
+  assert.deepEqual(troubles, []);
+});
+
+test("messages of one conversation have one context, and a new one begins where that is asked for", { skip }, async (t) => {
+  const { server, page, troubles } = await loggedIn(t);
+  const first = await sendText(page, "long");
+  await reaches(first, 2);
+  await stands(await sendText(page, "stream 1"), "Completed");
+  await page.getByRole("button", { name: "New conversation" }).click();
+  await stands(await sendText(page, "stream 2"), "Completed");
+  const { tasks } = await clientOf(t, server, { credentials: KEY }).listTasks();
+  const contexts = Object.fromEntries(tasks.map((task) => [textOf(task.history[0]), task.contextId]));
+  assert.equal(contexts["stream 1"], contexts.long);
+  assert.notEqual(contexts["stream 2"], contexts.long);
+  await first.getByRole("button", { name: "Cancel" }).click();
+  await stands(first, "Canceled");
   assert.deepEqual(troubles, []);
 });
