@@ -15,6 +15,8 @@ const ENDPOINT = new URL("../capnweb", location.href);
 const SUGGESTIONS = 8;
 
 let client;
+/** Whether a key was shown: without a session nothing can be shared, and nobody has tasks of their own. */
+let hasSession = false;
 /** What the next message belongs to; its `contextId` is the server's, from the first answer on. */
 let conversation = {};
 /** The tasks on the page. */
@@ -37,8 +39,8 @@ async function enter(key) {
   part("composer").hidden = false;
   part("leave").hidden = false;
   part("text").focus();
-  const isSession = key !== "";
-  const shown = [showCard(opened), showEarlier(opened, isSession)];
+  hasSession = key !== "";
+  const shown = [showCard(opened), hasSession && showEarlier(opened)].filter(Boolean);
   await Promise.all(shown.map((showing) => showing.catch((error) => showTrouble(part("login-trouble"), error))));
 }
 
@@ -111,8 +113,7 @@ async function showCard(client) {
 }
 
 /** The latest tasks of before, each of which can be opened again. */
-async function showEarlier(client, isSession) {
-  if (!isSession) return;
+async function showEarlier(client) {
   const { tasks } = await client.listTasks({ pageSize: 20, historyLength: 50 });
   part("earlier").hidden = tasks.length === 0;
   part("earlier-list").replaceChildren(...tasks.map((task) => {
@@ -140,7 +141,7 @@ function newCard(opened) {
     mayWrite: (state) => !isTerminal(state),
     reply: (card, text) => client.sendMessage({ parts: [{ text }], taskId: card.id }, { returnImmediately: true }),
     cancel: (card) => client.cancelTask(card.id),
-    share: (card) => openShare(card, () => client.session()),
+    share: hasSession && ((card) => openShare(card, () => client.session())),
   });
   cards.add(card);
   return card;

@@ -311,3 +311,16 @@ test("messages of one conversation have one context, and a new one begins where 
   await stands(first, "Canceled");
   assert.deepEqual(troubles, []);
 });
+
+test("where everybody is let in, no key is needed, and nothing is offered that needs one", { skip }, async (t) => {
+  const server = await startServer(t, { config: "anonymous = true\n" });
+  const { page, troubles } = await (await browse(t)).open(server.page);
+  await page.getByRole("button", { name: "Log in" }).click();
+  await page.getByLabel("Message to the agent").waitFor();
+  const card = await sendText(page, "long");
+  await reaches(card, 2);
+  assert.equal(await card.getByRole("button", { name: "Share" }).count(), 0);
+  await card.getByRole("button", { name: "Cancel" }).click();
+  await stands(card, "Canceled");
+  assert.deepEqual(troubles, []);
+});
