@@ -127,6 +127,7 @@ fn announcement(config: &Config, server: &Server, key: Option<&DevKey>) -> Strin
     say(&format!("Listening: http://{address}"));
     say(&format!("Cap'n Proto: ws://{address}/capnp"));
     say(&format!("Cap'n Web: ws://{address}/capnweb"));
+    say(&format!("Console: http://{address}/console/"));
     say(&format!("Agent: {}, card at http://{address}/.well-known/agent-card.json", config.agent));
     match &config.store {
         Some(StoreChoice::Directory(dir)) => {

@@ -17,6 +17,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout_at};
 
+use super::console::Console;
 use super::counters::OneMore;
 use super::problem::{Answer, Problem, json};
 use super::progress::{Progress, Watched};
@@ -87,6 +88,7 @@ enum Route {
     Health,
     Ready,
     Metrics,
+    Console(Console),
 }
 
 impl Route {
@@ -98,7 +100,7 @@ impl Route {
             "/healthz" | "/health" => Some(Self::Health),
             "/readyz" => Some(Self::Ready),
             "/metrics" => Some(Self::Metrics),
-            _ => None,
+            _ => Console::at(path).map(Self::Console),
         }
     }
 
@@ -108,6 +110,8 @@ impl Route {
             Self::Capnp => "GET, OPTIONS",
             Self::Capnweb => "GET, POST, OPTIONS",
             Self::Card | Self::Health | Self::Ready | Self::Metrics => "GET, HEAD, OPTIONS",
+            // No page from elsewhere has anything to ask of it.
+            Self::Console(_) => "GET, HEAD",
         }
     }
 
@@ -156,6 +160,7 @@ impl Exchange {
             Route::Health => Ok(self.health()),
             Route::Ready => Ok(self.readiness()),
             Route::Metrics => self.metrics(request.headers()).await,
+            Route::Console(console) => Ok(console.answer(request.headers())),
         }
     }
 
@@ -277,12 +282,8 @@ fn options(route: Route, asked: &HeaderMap) -> Answer {
 }
 
 fn document(document: &Document, asked: &HeaderMap) -> Answer {
-    let fresh = match asked.get(header::IF_NONE_MATCH).map(HeaderValue::to_str) {
-        Some(Ok(tags)) => tags.split(',').any(|tag| {
-            let tag = tag.trim();
-            tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == document.etag
-        }),
-        Some(Err(_)) => false,
+    let fresh = match asked.get(header::IF_NONE_MATCH) {
+        Some(tags) => is_known(tags, &document.etag),
         None => asked.get(header::IF_MODIFIED_SINCE).is_some_and(|since| *since == *document.modified),
     };
     let body = if fresh { Bytes::new() } else { document.bytes.clone() };
@@ -300,6 +301,13 @@ fn document(document: &Document, asked: &HeaderMap) -> Answer {
         *answer.status_mut() = StatusCode::NOT_MODIFIED;
     }
     answer
+}
+
+/// Whether `If-None-Match` names what we have (RFC 9110, 13.1.2).
+pub(super) fn is_known(tags: &HeaderValue, etag: &str) -> bool {
+    tags.to_str().is_ok_and(|tags| {
+        tags.split(',').map(str::trim).any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
+    })
 }
 
 /// What a peer wrote, as it can stand in a log: short, and without control characters.

@@ -9,6 +9,7 @@
 mod accept;
 mod admission;
 mod body;
+mod console;
 mod counters;
 mod http;
 mod origin;

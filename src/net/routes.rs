@@ -75,10 +75,14 @@ impl Document {
     /// A document of this media type, last changed at `modified`.
     pub fn new(content_type: &'static str, bytes: impl Into<Bytes>, modified: Timestamp) -> Self {
         let bytes = bytes.into();
-        let digest = Sha256::digest(&bytes);
-        let hex: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-        Self { content_type, bytes, etag: format!("\"{hex}\""), modified: http_date(modified) }
+        Self { content_type, etag: etag(&bytes), bytes, modified: http_date(modified) }
     }
+}
+
+/// A strong entity tag: equal for equal bytes only.
+pub(super) fn etag(bytes: &[u8]) -> String {
+    let hex: String = Sha256::digest(bytes).iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    format!("\"{hex}\"")
 }
 
 /// A time as HTTP writes it (RFC 9110, 5.6.7).

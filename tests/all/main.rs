@@ -14,6 +14,7 @@ mod capnweb;
 mod capnweb_batch;
 mod cli;
 mod client;
+mod console;
 mod deletion;
 mod doubles;
 mod embedded;

@@ -15,7 +15,7 @@ import { type RetryPolicy, settled } from "./retry.js";
 import { type StreamOptions, TaskStream } from "./stream.js";
 import { composed, type MessageInput } from "./text.js";
 import type { WebSocketConstructor } from "./transport.js";
-import { type ConnectionState, Uplink } from "./uplink.js";
+import { type ConnectionState, type CredentialsSource, Uplink } from "./uplink.js";
 
 /** How a client connects. */
 export interface ConnectOptions {
@@ -33,13 +33,17 @@ export interface ConnectOptions {
   onState?: (state: ConnectionState) => void;
 }
 
-/** What is shown to the server: always the same, or what a function says for each connection. Nothing: anonymous. */
-export type ConnectCredentials = Credentials | (() => Credentials | Promise<Credentials>) | null | undefined;
+/**
+ * What is shown to the server: always the same, or what a function gives. It is asked for each connection, before a
+ * session ends by itself (the session goes on with what it gives then), and, with the error, once more when the
+ * server has refused what it gave. Nothing: anonymous.
+ */
+export type ConnectCredentials = Credentials | CredentialsSource | null | undefined;
 
 /**
  * Connects to a server: `wss://HOST/capnweb`; a bare `https://HOST` means the same. Returns at once, and what is
  * called at once travels with the credentials, so that the first event of a stream is one round trip away. Wrong
- * credentials and a wrong address fail those calls; await {@link Client.ready} to know beforehand.
+ * credentials fail those calls at once, a wrong address after a few tries; await {@link Client.ready} to know beforehand.
  */
 export function connect(
   url: string | URL,
@@ -230,6 +234,7 @@ export function followTask(handle: RpcStub<TaskHandle>, after?: number, options?
     refuseUnlessLost: (_, thrown) => {
       throw line.loss ?? A2AError.from(thrown);
     },
+    expired: () => false,
     progressed: () => {},
   };
   const subscribe = (callback: TaskCallback, from: number | undefined): StartCall =>

@@ -94,6 +94,13 @@ export function hasReason(error: unknown, ...reasons: ErrorReason[]): error is A
   return error instanceof A2AError && (reasons as string[]).includes(error.reason);
 }
 
+/** Whether the object's own time is over, which fresh credentials mend; what was taken back is not to be asked for again. */
+export function hasExpired(error: A2AError): boolean {
+  return error.reason === "REVOKED" && error.details.some(({ metadata }) => {
+    return typeof metadata === "object" && metadata !== null && (metadata as { cause?: unknown }).cause === "expired";
+  });
+}
+
 function codeOf(reason: string): number {
   return Object.hasOwn(ERROR_CODES, reason) ? ERROR_CODES[reason as ErrorReason] : ERROR_CODES.INTERNAL;
 }

@@ -47,6 +47,8 @@ export interface Source {
   readonly retry: SettledRetry;
   live(): Promise<Line>;
   refuseUnlessLost(line: Line, thrown: unknown): void;
+  /** Whether the error says that the line's session is over and another may follow; then the line is given up. */
+  expired(line: Line, thrown: unknown): boolean;
   progressed(): void;
 }
 
@@ -197,7 +199,7 @@ export class Follower {
     try {
       const end = await Promise.race([attempt.ended, refused, abandoned]);
       if (end) {
-        return this.#judged(end);
+        return this.#judged(end, line);
       }
       // The server has let go of the callback without a word: it may be about to say why.
       await Promise.race([answer, abandoned]);
@@ -207,7 +209,7 @@ export class Follower {
       if (hasReason(error, "NO_TASK") && !line.loss) {
         // The agent has answered with a message, which the callback gets.
         const end = await Promise.race([attempt.ended, abandoned]);
-        return this.#judged(end ?? { reason: "completed" });
+        return this.#judged(end ?? { reason: "completed" }, line);
       }
       // A server that has just come back may be too busy for a moment.
       const isBusy = !first && !line.loss && hasReason(error, "OVERLOADED");
@@ -219,7 +221,7 @@ export class Follower {
   }
 
   /** Whether an end that the server has told is this stream's. */
-  #judged(end: ToldEnd): Outcome {
+  #judged(end: ToldEnd, line: Line): Outcome {
     if (this.#broken) {
       throw this.#broken;
     }
@@ -229,8 +231,13 @@ export class Follower {
         return { reason: end.reason, lastSeq: this.lastSeq };
       case "revoked":
       case "gap":
-      case "failed":
-        throw endError(end.reason, end.error);
+      case "failed": {
+        const error = endError(end.reason, end.error);
+        if (this.#source.expired(line, error)) {
+          return undefined;
+        }
+        throw error;
+      }
       default:
         return this.#isAbandoned ? { reason: "detached", lastSeq: this.lastSeq } : undefined;
     }

@@ -89,6 +89,6 @@ export type { RetryPolicy } from "./retry.js";
 export { type StreamOptions, TaskStream } from "./stream.js";
 export { composed, freshId, type MessageInput, textOf } from "./text.js";
 export type { WebSocketConstructor, WebSocketLike } from "./transport.js";
-export type { ConnectionState } from "./uplink.js";
+export type { ConnectionState, CredentialsSource } from "./uplink.js";
 // For pages that have the bundle and nothing else.
 export { newHttpBatchRpcSession, newWebSocketRpcSession, RpcStub, RpcTarget } from "capnweb";

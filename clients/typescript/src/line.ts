@@ -3,12 +3,22 @@
 import { RpcSession, type RpcStub } from "capnweb";
 import { A2AError, hasReason } from "./error.js";
 import type { A2aService, Credentials, Operations, Session } from "./objects.js";
-import { SocketTransport, type WebSocketConstructor } from "./transport.js";
+import { Pause } from "./retry.js";
+import { SocketTransport, type WebSocketConstructor, type WebSocketLike } from "./transport.js";
+
+/** After which part of its remaining life a session is renewed. */
+const RENEW_AT = 0.75;
+/** A clock that goes ahead of the server's must not make a loop without waits. */
+const SHORTEST_WAIT_MS = 1_000;
+/** What a timer can hold. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
 /** How lines are opened. */
 export interface LineSettings {
   url: string;
   credentials: Credentials | undefined;
+  /** Gives fresh credentials, before the session ends by itself; none if there are no others. */
+  renewal: (() => Credentials | Promise<Credentials>) | undefined;
   tenant: string | undefined;
   WebSocket: WebSocketConstructor;
   /** How long opening and authenticating may take, in milliseconds. */
@@ -42,6 +52,7 @@ export class Line {
   readonly #onLoss: (line: Line) => void;
   readonly #onAccepted: (line: Line) => void;
   #timer: ReturnType<typeof setTimeout> | undefined;
+  #renewing: Pause | undefined;
 
   /**
    * Opens a line. `onLoss` is called once, before anything that waits for an answer fails.
@@ -57,7 +68,7 @@ export class Line {
     this.accepted.catch(() => {});
     this.#onAccepted = onAccepted;
     this.#onLoss = onLoss;
-    const socket = new settings.WebSocket(settings.url);
+    const socket = opened(settings);
     this.#transport = new SocketTransport(socket, (why) => this.#lost(why));
     const rpc = new RpcSession<A2aService>(this.#transport);
     this.service = rpc.getRemoteMain();
@@ -118,6 +129,35 @@ export class Line {
     this.#watch();
     this.#accept();
     this.#onAccepted(this);
+    if (this.#settings.renewal) {
+      // Who cannot renew finds the session expired some day, and the client then opens another line.
+      this.#keepAlive(this.#settings.renewal).catch(() => {});
+    }
+  }
+
+  /** Puts the session's end off, again and again, while there is a line. */
+  async #keepAlive(renewal: () => Credentials | Promise<Credentials>): Promise<void> {
+    const { session } = this;
+    let expires = (await session?.whoAmI())?.expires;
+    while (session && expires !== undefined) {
+      const leftMs = Date.parse(expires) - Date.now();
+      await this.#sleep(Math.max(leftMs * RENEW_AT, SHORTEST_WAIT_MS));
+      if (this.loss) {
+        return;
+      }
+      const renewed = (await session.renew(await renewal())).expires;
+      if (renewed === expires) {
+        return;
+      }
+      expires = renewed;
+    }
+  }
+
+  /** A wait that a lost line ends. */
+  async #sleep(ms: number): Promise<void> {
+    this.#renewing = new Pause(Math.min(ms, LONGEST_TIMER_MS));
+    await this.#renewing.done;
+    this.#renewing = undefined;
   }
 
   /** Asks a silent server whether it is there: no page can see the pings of its WebSocket. */
@@ -150,7 +190,17 @@ export class Line {
   #lost(why: A2AError): void {
     this.loss = why;
     clearTimeout(this.#timer);
+    this.#renewing?.end();
     this.#reject(why);
     this.#onLoss(this);
+  }
+}
+
+/** A socket to the address; what is no address will not become one. */
+function opened({ WebSocket, url }: LineSettings): WebSocketLike {
+  try {
+    return new WebSocket(url);
+  } catch (cause) {
+    throw new A2AError("INVALID_PARAMS", `${url} is no address of a WebSocket`, { cause });
   }
 }

@@ -7,10 +7,15 @@ export interface RetryPolicy {
   /** The longest wait, in milliseconds. Default: 30,000. */
   longestWaitMs?: number;
   /**
-   * Tries in a row that bring nothing before the client gives up. Default: no end. 0: never reconnect. The very
-   * first connection has one try, so that a wrong address is told at once.
+   * Further tries in a row that bring nothing before the client gives up. Default: no end. 0: never reconnect.
    */
   tries?: number;
+  /**
+   * The same for a client that the server has never accepted, so that a server which is just starting is found, and
+   * a wrong address is told after a few seconds. Default: 4; never more than `tries`. What the server refuses, and
+   * what is no address, is told at once.
+   */
+  firstTries?: number;
   /** How much of a wait may be left out at random, so that clients of a restarted server come one by one. Default: 0.5. */
   jitter?: number;
 }
@@ -24,6 +29,7 @@ export function settled(policy: RetryPolicy = {}): SettledRetry {
     firstWaitMs: policy.firstWaitMs ?? 250,
     longestWaitMs: policy.longestWaitMs ?? 30_000,
     tries: policy.tries ?? Number.POSITIVE_INFINITY,
+    firstTries: policy.firstTries ?? 4,
     jitter: policy.jitter ?? 0.5,
   };
 }

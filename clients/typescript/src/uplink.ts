@@ -1,7 +1,7 @@
 /** Keeps a line to the server: opens it, notices its loss, and gets it back. */
 
 import type { RpcStub } from "capnweb";
-import { A2AError } from "./error.js";
+import { A2AError, hasExpired, hasReason } from "./error.js";
 import { Line, type LineSettings } from "./line.js";
 import type { Credentials, Operations } from "./objects.js";
 import { Pause, type SettledRetry, waitAfter } from "./retry.js";
@@ -19,9 +19,15 @@ export type ConnectionState =
   /** The client was closed. */
   | { status: "closed" };
 
+/**
+ * What gives the credentials: asked for each connection, when a session is about to end by itself, and, with the
+ * error, once more when the server has refused what it gave.
+ */
+export type CredentialsSource = (refused?: A2AError) => Credentials | Promise<Credentials>;
+
 /** How a client connects. */
-export interface UplinkSettings extends Omit<LineSettings, "credentials"> {
-  credentials: Credentials | undefined | (() => Credentials | Promise<Credentials>);
+export interface UplinkSettings extends Omit<LineSettings, "credentials" | "renewal"> {
+  credentials: Credentials | undefined | CredentialsSource;
   retry: SettledRetry;
   onState: (state: ConnectionState) => void;
 }
@@ -41,6 +47,8 @@ export class Uplink {
   #failures = 0;
   #lastFailure: A2AError | undefined;
   #everAccepted = false;
+  /** Set while the server has refused what the source of credentials gave last. */
+  #refused: A2AError | undefined;
   #closed: A2AError | undefined;
 
   constructor(settings: UplinkSettings) {
@@ -101,9 +109,21 @@ export class Uplink {
     if (final) {
       throw final;
     }
-    if (!line.loss) {
+    if (!line.loss && !this.expired(line, thrown)) {
       throw A2AError.from(thrown);
     }
+  }
+
+  /**
+   * Whether this error says that the session's time is over, and there may be fresh credentials. Then the line is
+   * given up for one with a new session.
+   */
+  expired(line: Line, thrown: unknown): boolean {
+    if (typeof this.#settings.credentials !== "function" || !hasExpired(A2AError.from(thrown))) {
+      return false;
+    }
+    line.fail(new A2AError("DISCONNECTED", "the session has expired", { cause: thrown }));
+    return true;
   }
 
   /** Something has come over the line: it is worth having. */
@@ -156,7 +176,8 @@ export class Uplink {
         this.#line = await this.#begin();
         return this.#line;
       } catch (thrown) {
-        const verdict = this.#closed ?? this.#failed(A2AError.from(thrown));
+        const isHopeless = hasReason(thrown, "INVALID_PARAMS");
+        const verdict = this.#closed ?? this.#failed(A2AError.from(thrown), isHopeless);
         if (verdict) {
           throw verdict;
         }
@@ -167,14 +188,16 @@ export class Uplink {
   async #begin(): Promise<Line> {
     const { credentials, ...settings } = this.#settings;
     // Asked for each line anew, since a token may have expired meanwhile. Without a question no turn is lost.
-    const shown = typeof credentials === "function" ? await credentials() : credentials;
+    const isAsked = typeof credentials === "function";
+    const shown = isAsked ? await credentials(this.#refused) : credentials;
     if (this.#closed) {
       throw this.#closed;
     }
     return new Line(
-      { ...settings, credentials: shown },
+      { ...settings, credentials: shown, renewal: isAsked ? () => credentials() : undefined },
       () => {
         this.#everAccepted = true;
+        this.#refused = undefined;
         this.#settings.onState({ status: "connected" });
       },
       (line) => this.#lost(line),
@@ -199,22 +222,31 @@ export class Uplink {
     if (line.acceptedAt !== undefined && performance.now() - line.acceptedAt > GOOD_LIFE_MS) {
       this.#failures = 0;
     }
-    line.verdict = this.#failed(line.refusal ?? why, line.refusal !== undefined);
+    line.verdict = this.#failed(line.refusal ?? why, line.refusal !== undefined && !this.#mayAskAgain(line.refusal));
     if (!line.verdict) {
       // At once and not with the next call, so that what the client says about its connection stays true.
       this.#open().catch(() => {});
     }
   }
 
+  /** Whether whoever gave the refused credentials may have others: once, or a wrong key would be shown for ever. */
+  #mayAskAgain(refusal: A2AError): boolean {
+    const isFirst = this.#refused === undefined;
+    this.#refused = refusal;
+    return isFirst && typeof this.#settings.credentials === "function" && hasReason(refusal, "UNAUTHENTICATED");
+  }
+
   /** Counts a failure; the error with which the client gives up, if it does. */
   #failed(why: A2AError, isRefusal = false): A2AError | undefined {
     this.#failures += 1;
     this.#lastFailure = why;
-    const tries = this.#everAccepted ? this.retry.tries : 0;
-    if (!isRefusal && this.#failures <= tries) {
+    const { tries, firstTries } = this.retry;
+    const allowed = this.#everAccepted ? tries : Math.min(tries, firstTries);
+    if (!isRefusal && this.#failures <= allowed) {
       return undefined;
     }
     this.#failures = 0;
+    this.#refused = undefined;
     this.#settings.onState({ status: "failed", why });
     return why;
   }

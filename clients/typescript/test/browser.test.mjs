@@ -1,18 +1,14 @@
 // A page that has the bundle and nothing else, in Chromium, under a strict content security policy.
 
 import assert from "node:assert/strict";
-import { accessSync, constants } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { once } from "node:events";
 import { createServer } from "node:http";
-import { delimiter, join } from "node:path";
 import { test } from "node:test";
 import { chromium } from "playwright-core";
+import { KEY, chromiumPath as executablePath, startServer, withoutBrowser as skip, withoutServer } from "./binary.mjs";
 import { startReferenceServer } from "../../../tests/peers/capnweb/reference-server.mjs";
 import { counted, proxied, serve, until } from "./world.mjs";
-
-const executablePath = process.env.CHROMIUM ?? inPath("chromium", "chromium-browser", "google-chrome");
-const skip = executablePath === undefined && "there is no Chromium: name one in CHROMIUM";
 
 const PAGE = `<!doctype html><meta charset="utf-8"><title>A2A</title><pre id="out"></pre>
 <script type="module" src="/page.js"></script>`;
@@ -35,14 +31,13 @@ window.follow = async (text) => {
 window.ready = client.ready();
 `;
 
-/** A page of its own server, with what went wrong on it. */
-async function open(t, address) {
+/** A web server with these files beside the bundle, and a browser. */
+async function host(t, files) {
   const bundle = await readFile(new URL("../dist/a2a-webcap.bundle.js", import.meta.url));
-  const files = { "/": ["text/html", PAGE], "/page.js": ["text/javascript", SCRIPT], "/bundle.js": ["text/javascript", bundle] };
+  const all = { ...files, "/bundle.js": ["text/javascript", bundle], "/a2a-webcap.bundle.js": ["text/javascript", bundle] };
   const host = createServer((request, response) => {
-    const [type, body] = files[new URL(request.url, "http://x").pathname] ?? ["text/plain", ""];
-    const policy = "default-src 'none'; script-src 'self'; connect-src ws://127.0.0.1:*";
-    response.writeHead(200, { "content-type": type, "content-security-policy": policy }).end(body);
+    const [type, body, policy] = all[new URL(request.url, "http://x").pathname] ?? ["text/plain", ""];
+    response.writeHead(200, { "content-type": type, ...(policy && { "content-security-policy": policy }) }).end(body);
   });
   host.listen(0, "127.0.0.1");
   await once(host, "listening");
@@ -60,7 +55,14 @@ async function open(t, address) {
     const isLine = message.text().startsWith("WebSocket connection to");
     if (message.type() === "error" && !isLine) troubles.push(message.text());
   });
-  await page.goto(`http://127.0.0.1:${host.address().port}/?server=${encodeURIComponent(address)}`);
+  return { page, troubles, all, origin: `http://127.0.0.1:${host.address().port}` };
+}
+
+/** A page of its own server, with what went wrong on it. */
+async function open(t, address) {
+  const policy = "default-src 'none'; script-src 'self'; connect-src ws://127.0.0.1:*";
+  const { page, troubles, origin } = await host(t, { "/": ["text/html", PAGE, policy], "/page.js": ["text/javascript", SCRIPT] });
+  await page.goto(`${origin}/?server=${encodeURIComponent(address)}`);
   await page.evaluate(() => window.ready);
   return { page, troubles };
 }
@@ -98,14 +100,18 @@ test("a page that leaves its loop and closes its client leaves nothing at the se
   assert.deepEqual(troubles, []);
 });
 
-function inPath(...names) {
-  const places = (process.env.PATH ?? "").split(delimiter).flatMap((folder) => names.map((name) => join(folder, name)));
-  return places.find((place) => {
-    try {
-      accessSync(place, constants.X_OK);
-      return true;
-    } catch {
-      return false;
-    }
-  });
-}
+test("the page of ten lines in the README works as it stands there", { skip: skip || withoutServer }, async (t) => {
+  const readme = await readFile(new URL("../README.md", import.meta.url), "utf8");
+  const [, text] = /```html\n([^]*?)```/.exec(readme);
+  assert.equal(text.trimEnd().split("\n").length, 10);
+  const { page, all, origin, troubles } = await host(t, { "/favicon.ico": ["text/plain", ""] });
+  const server = await startServer(t, { args: ["--allow-origin", origin] });
+  const said = ["wss://agent.example/capnweb", "my-key"];
+  for (const words of said) assert.ok(text.includes(words), words);
+  all["/"] = ["text/html", text.replace(said[0], server.url).replace(said[1], KEY)];
+  await page.goto(origin);
+  await page.getByText("TASK_STATE_COMPLETED").waitFor();
+  const chunks = counted(20).map((n) => `chunk ${n} of 20\n`).join("");
+  assert.equal(await page.textContent("#out"), `${chunks}TASK_STATE_COMPLETED`);
+  assert.deepEqual(troubles, []);
+});

@@ -29,3 +29,13 @@ test("the bundle works by itself", async (t) => {
   assert.deepEqual(seqs(await drained(client.stream("burst 3"))), counted(5, 0));
   assert.equal(typeof newWebSocketRpcSession, "function");
 });
+
+test("the console has the bundle as it is built now", async () => {
+  const [built, kept] = await Promise.all([readFile(BUNDLE), readFile(new URL("../../../examples/browser/a2a-webcap.js", import.meta.url))]);
+  assert.ok(built.equals(kept), "it is older: npm run build, then node build-bundle.mjs --console, in clients/typescript");
+});
+
+test("the bundle says whose work is in it and on which terms", async () => {
+  const text = await readFile(BUNDLE, "utf8");
+  assert.ok(text.startsWith("/*\na2a-webcap (Apache-2.0)") && text.includes("Copyright (c) 2025 Cloudflare, Inc."));
+});

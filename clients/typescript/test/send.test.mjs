@@ -137,10 +137,33 @@ test("a wrong key fails the calls that travel with it, and is told as it is", as
   ]);
 });
 
-test("a wrong address is told at once", async (t) => {
+test("a wrong address is told after a few tries", async (t) => {
   const server = await serve(t);
   await server.close();
-  await assert.rejects(clientOf(t, server).getTask("x"), (error) => hasReason(error, "DISCONNECTED"));
+  const states = [];
+  const client = clientOf(t, server, { onState: ({ status }) => states.push(status) });
+  await assert.rejects(client.getTask("x"), (error) => hasReason(error, "DISCONNECTED"));
+  assert.equal(states.filter((status) => status === "connecting").length, 5);
+  assert.equal(states.at(-1), "failed");
+});
+
+test("a server that starts a little later than its client is found", async (t) => {
+  const late = await serve(t);
+  await late.close();
+  const states = [];
+  const client = clientOf(t, late, { retry: { firstWaitMs: 20, firstTries: 50, longestWaitMs: 20 }, onState: ({ status }) => states.push(status) });
+  const sent = client.sendMessage("burst 1");
+  await until("it has tried in vain", () => states.filter((status) => status === "waiting").length >= 2);
+  await serve(t, { port: late.port, world: late.world });
+  assert.equal((await sent).task.status.state, "TASK_STATE_COMPLETED");
+});
+
+test("what is no address of a WebSocket is told at once", async (t) => {
+  const server = await serve(t);
+  const states = [];
+  const client = clientOf(t, { url: `${server.url}#fragment` }, { onState: ({ status }) => states.push(status) });
+  await assert.rejects(client.getTask("x"), (error) => hasReason(error, "INVALID_PARAMS"));
+  assert.deepEqual(states, ["connecting", "failed"]);
 });
 
 test("without access for everybody the operations need credentials", async (t) => {
