@@ -156,13 +156,17 @@ impl Served {
     }
 
     fn read(&self, name: &str) -> String {
-        std::fs::read(self.state.0.join(name)).map(|text| String::from_utf8_lossy(&text).into_owned()).unwrap_or_default()
+        std::fs::read(self.state.0.join(name))
+            .map(|text| String::from_utf8_lossy(&text).into_owned())
+            .unwrap_or_default()
     }
 
     /// Writes a file beside its state, and says where.
     pub(crate) fn signal(&self, signal: &str) {
         let id = self.child.id().expect("it runs").to_string();
-        assert!(std::process::Command::new("kill").args([signal, &id]).status().expect("kill is there").success());
+        assert!(
+            std::process::Command::new("kill").args([signal, &id]).status().expect("kill is there").success()
+        );
     }
 }
 
