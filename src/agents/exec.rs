@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::ChildStdout;
 use tokio::time::Instant;
-use tokio_util::task::AbortOnDropHandle;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use super::process::stderr::Stderr;
 use super::process::text::Utf8Stream;
@@ -41,6 +41,8 @@ pub struct Exec {
     name: Arc<str>,
     card: AgentCard,
     limits: ProcessLimits,
+    /// The turns that run.
+    turns: TaskTracker,
 }
 
 impl Exec {
@@ -58,7 +60,13 @@ impl Exec {
             program: name.clone(),
             reason: format!("its card is none: {reason}"),
         })?;
-        Ok(Self { program, name: Arc::from(name), card, limits: ProcessLimits::default() })
+        Ok(Self {
+            program,
+            name: Arc::from(name),
+            card,
+            limits: ProcessLimits::default(),
+            turns: TaskTracker::new(),
+        })
     }
 
     /// How the agent describes itself, instead of what the file beside the program says.
@@ -161,8 +169,16 @@ impl Agent for Exec {
                 format!("what {name} would hold has a NUL character in it, which no program can be told");
             return Err(AgentError::new(reason));
         }
+        let _counted = self.turns.token();
         let running = self.program.start(&told)?;
         self.run(running, &turn, &updates).await
+    }
+
+    async fn stop(&self) {
+        self.turns.close();
+        if tokio::time::timeout(self.limits.grace * 2, self.turns.wait()).await.is_err() {
+            tracing::warn!(agent = &*self.name, "programs of the agent did not end in time, and are killed");
+        }
     }
 }
 

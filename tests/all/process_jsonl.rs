@@ -163,6 +163,7 @@ done
     let canceled = client.task(id.as_str()).cancel().await.unwrap();
     assert_eq!(canceled.state(), TaskState::Canceled);
     assert_eq!(answer(&ask_text(&world, "go").await), format!("canceled {id}"));
+    client.close().await;
     world.forgets_everybody().await;
 }
 

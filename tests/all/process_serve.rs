@@ -50,6 +50,30 @@ async fn ak_i02_a_server_listens_only_when_its_agents_program_is_ready() {
 }
 
 #[tokio::test]
+async fn ak_i03_a_server_that_is_told_to_stop_ends_its_programs_in_order_and_exits_with_0() {
+    let (_scratch, directory) = files(&[]);
+    let body = "card\nwhile next; do status \"$task\" WORKING; chunk \"$task\" $$; done\necho over > over\n";
+    let script = format!("#!/bin/sh\n{WORDS}\ncd {}\n{body}", directory.display());
+    std::fs::write(directory.join("agent.sh"), script).unwrap();
+    let mut served =
+        Served::start(&format!("jsonl:sh {}", directory.join("agent.sh").display()), &["--store", "memory"])
+            .await;
+    let mut stream = served.client().await.stream("go");
+    let id = loop {
+        let event = soon("an event", stream.next()).await.unwrap().unwrap();
+        if let Some(id) = event.artifact_text() {
+            break id.into_owned();
+        }
+    };
+    assert!(crate::process::is_alive(&id));
+    served.signal("-TERM");
+    let status = soon("it ends", served.child.wait()).await.unwrap();
+    assert_eq!(status.code(), Some(0), "{}", served.log());
+    assert!(!crate::process::is_alive(&id), "it has ended before its server");
+    assert!(directory.join("over").exists(), "by itself, since its input ended");
+}
+
+#[tokio::test]
 async fn what_serve_says_of_its_agent_holds_none_of_its_arguments() {
     let mut served = Served::start("exec:printf %s my-secret-token", &["--store", "memory"]).await;
     served.signal("-TERM");

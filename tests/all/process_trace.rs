@@ -32,7 +32,7 @@ async fn ak_o03_one_trace_goes_through_three_processes() {
     let program = env!("CARGO_BIN_EXE_a2a-webcap");
     let last = Served::start("exec:printenv TRACEPARENT", &["--store", "memory"]).await;
     let script = format!(
-        "#!/bin/sh\nA2ACLI_API_KEY='{ALICE}' exec {program} send -o json -a {} --svc-param \"traceparent:$TRACEPARENT\" hop\n",
+        "#!/bin/sh\nexport A2ACLI_API_KEY=\"{ALICE}\"\nexec {program} send -o json -a {} --svc-param \"traceparent:$TRACEPARENT\" hop\n",
         last.url()
     );
     let (_scratch, directory) = files(&[("hop.sh", &script)]);

@@ -187,7 +187,7 @@ impl Work<'_> {
             () = cancellation.cancelled() => return Outcome::Canceled,
             () = self.tell(&mut given, resumed) => {}
         }
-        let mut reads_inbox = true;
+        let (mut reads_inbox, mut is_said) = (true, false);
         loop {
             let heard = tokio::select! {
                 biased;
@@ -196,6 +196,14 @@ impl Work<'_> {
                     return Outcome::Canceled;
                 }
                 heard = given.heard.recv() => heard,
+                // An update that is no legal step is refused only on its way to the log.
+                flushed = self.updates.flush(), if is_said => {
+                    match flushed {
+                        Ok(()) => is_said = false,
+                        Err(error) => return Outcome::Over(Err(error.into())),
+                    }
+                    continue;
+                }
                 message = self.turn.inbox.next(), if reads_inbox => {
                     match message {
                         Some(message) => self.pass_on(&mut given, message).await,
@@ -209,6 +217,7 @@ impl Work<'_> {
                     if let Some(outcome) = self.say(what).await {
                         return Outcome::Over(outcome);
                     }
+                    is_said = true;
                 }
                 Some(Heard::Failed(why)) => return Outcome::Over(Err(failed(&why))),
                 Some(Heard::Died(reason)) => return Outcome::Died(reason),

@@ -73,7 +73,9 @@ pub(super) async fn start(
 
 /// Runs until the agent is stopped.
 pub(super) async fn supervise(turns: Arc<Turns>, program: Program, first: Started) {
-    let (mut next, mut generation, mut failures) = (Some(first), 0_u64, 0_u32);
+    let _stopped = StoppedOnDrop(Arc::clone(&turns));
+    // Failures in a row, of whatever kind, make the pauses longer; those to start at all make turns not wait.
+    let (mut next, mut generation, mut failures, mut refused) = (Some(first), 0_u64, 0_u32, 0_u32);
     while !turns.stop.is_cancelled() {
         if let Some(started) = next.take() {
             generation += 1;
@@ -84,7 +86,8 @@ pub(super) async fn supervise(turns: Arc<Turns>, program: Program, first: Starte
             }
             let was_of_use = turns.take_ended() > 0 || began.elapsed() >= STEADY;
             failures = if was_of_use { 0 } else { failures.saturating_add(1) };
-            turns.died(&reason, failures);
+            turns.died(&reason, 0);
+            refused = 0;
         }
         let pause = FIRST_PAUSE.saturating_mul(1 << failures.min(16)).min(turns.limits.restart_pause);
         tracing::info!(agent = &*turns.name, ?pause, failures, "the agent's program will be started again");
@@ -97,15 +100,23 @@ pub(super) async fn supervise(turns: Arc<Turns>, program: Program, first: Starte
             started = start(&program, &turns.name, &turns.limits) => match started {
                 Ok((started, _)) => next = Some(started),
                 Err(error) => {
-                    failures = failures.saturating_add(1);
+                    (failures, refused) = (failures.saturating_add(1), refused.saturating_add(1));
                     tracing::warn!(agent = &*turns.name, failures, error = ?error.to_string(), "the agent's program did not start");
-                    turns.died(REFUSED_TO_START, failures);
+                    turns.died(REFUSED_TO_START, refused);
                 }
             },
         }
     }
-    turns.died("the agent has stopped", 0);
-    turns.state.send_replace(State::Stopped);
+}
+
+/// However the supervisor ends: no turn waits for a program that nobody will start.
+struct StoppedOnDrop(Arc<Turns>);
+
+impl Drop for StoppedOnDrop {
+    fn drop(&mut self) {
+        self.0.died("the agent has stopped", 0);
+        self.0.state.send_replace(State::Stopped);
+    }
 }
 
 /// Why a program that runs is not waited for any longer.
@@ -132,7 +143,10 @@ async fn serve(turns: &Arc<Turns>, started: Started, generation: u64) -> String 
             () = turns.stop.cancelled() => break End::Stopped,
             status = running.wait() => break End::Exited(status),
             unread = &mut reading, if read.is_none() => match unread {
-                Unread::Unfit(reason) => break End::Unfit(reason),
+                Unread::Unfit(reason) => {
+                    read = Some(());
+                    break End::Unfit(reason);
+                }
                 // It has most likely ended; its exit code says more.
                 Unread::End => {
                     read = Some(());
@@ -160,7 +174,7 @@ async fn serve(turns: &Arc<Turns>, started: Started, generation: u64) -> String 
     };
     turns.state.send_modify(|state| {
         if matches!(state, State::Up(_)) {
-            *state = State::Down { reason: Arc::from("it is ending"), failures: 0 };
+            *state = State::Down { reason: Arc::from("it is ending"), refused: 0 };
         }
     });
     let reason = match end {

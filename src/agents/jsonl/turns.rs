@@ -36,8 +36,8 @@ pub(super) struct Turns {
 pub(super) enum State {
     /// It takes turns.
     Up(Process),
-    /// It has ended, and is being started again. So many times in a row it has come to nothing.
-    Down { reason: Arc<str>, failures: u32 },
+    /// It has ended, and is being started again, which has failed so many times in a row.
+    Down { reason: Arc<str>, refused: u32 },
     /// There will be none any more.
     Stopped,
 }
@@ -109,7 +109,7 @@ pub(super) struct Given {
 impl Turns {
     pub(super) fn new(name: Arc<str>, limits: ProcessLimits) -> Self {
         let room = || Arc::new(Semaphore::new(room_in_all(&limits)));
-        let state = State::Down { reason: Arc::from("it was not started yet"), failures: 0 };
+        let state = State::Down { reason: Arc::from("it was not started yet"), refused: 0 };
         Self {
             name,
             state: watch::Sender::new(state),
@@ -133,7 +133,7 @@ impl Turns {
                 match &*state.borrow_and_update() {
                     State::Up(process) => return Ok(process.clone()),
                     State::Stopped => return Err("the agent has stopped".to_owned()),
-                    State::Down { reason, failures: 2.. } => {
+                    State::Down { reason, refused: 2.. } => {
                         return Err(format!("the agent's program does not come up: {reason}"));
                     }
                     State::Down { .. } => {}
@@ -283,7 +283,7 @@ impl Turns {
             return None;
         }
         let reason = format!("it was ended since it went on with {} canceled tasks", table.ignored);
-        self.state.send_replace(State::Down { reason: Arc::from(&*reason), failures: 0 });
+        self.state.send_replace(State::Down { reason: Arc::from(&*reason), refused: 0 });
         Some(reason)
     }
 
@@ -297,10 +297,10 @@ impl Turns {
         std::mem::take(&mut self.lock().ended)
     }
 
-    /// The program has ended: its turns are told.
-    pub(super) fn died(&self, reason: &str, failures: u32) {
+    /// There is no program now: those that it worked on are told.
+    pub(super) fn died(&self, reason: &str, refused: u32) {
         let reason: Arc<str> = Arc::from(reason);
-        self.state.send_replace(State::Down { reason: Arc::clone(&reason), failures });
+        self.state.send_replace(State::Down { reason: Arc::clone(&reason), refused });
         let mut table = self.lock();
         let running: Vec<_> = table.running.drain().collect();
         for (task, turn) in running {
