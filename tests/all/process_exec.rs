@@ -274,6 +274,32 @@ async fn no_program_outlives_a_server_that_is_stopped_twice() {
     is_gone(&id).await;
 }
 
+#[tokio::test]
+async fn no_program_outlives_a_server_that_is_killed() {
+    let script = "#!/bin/sh\ntrap '' TERM\nsleep 1000 &\necho $$ $!\nwhile :; do sleep 0.1; done\n";
+    let (_scratch, directory) = files(&[("stubborn.sh", script)]);
+    let agent = format!("exec:{}", directory.join("stubborn.sh").display());
+    let mut served = Served::start(&agent, &["--store", "memory"]).await;
+    let client = served.client().await;
+    let mut ids = Vec::new();
+    for _ in 0..3 {
+        let mut stream = client.stream("go");
+        let text = loop {
+            let event = soon("an event", stream.next()).await.unwrap().unwrap();
+            if let Some(text) = event.artifact_text() {
+                break text.into_owned();
+            }
+        };
+        ids.extend(text.split_whitespace().map(str::to_owned));
+    }
+    assert!(ids.len() == 6 && ids.iter().all(|id| is_alive(id)), "{ids:?}");
+    served.signal("-KILL");
+    soon("it is gone", served.child.wait()).await.unwrap();
+    for id in ids {
+        is_gone(&id).await;
+    }
+}
+
 /// Begins a turn of a program that prints its process id, and waits for that.
 async fn printed_id(world: &crate::world::World) -> (String, String) {
     let mut stream = world.alice().await.stream("go");

@@ -57,6 +57,42 @@ done
     assert_eq!(told["task"]["status"]["state"], "TASK_STATE_INPUT_REQUIRED");
 }
 
+/// `docs/process-agents.md` shows a whole conversation; here it takes place.
+#[tokio::test]
+async fn the_conversation_in_the_documentation_happens_as_it_is_written() {
+    let document = include_str!("../../docs/process-agents.md");
+    let written = |sign| document.lines().filter_map(move |line| line.strip_prefix(sign));
+    let mut script = String::from("IFS= read -r hello\n");
+    for (at, line) in written("< ").enumerate() {
+        let line = line.replace("t-1", "'\"$task\"'");
+        script.push_str(&format!("printf '%s\\n' '{line}'\n"));
+        if at == 0 {
+            script.push_str("next; printf '%s\\n%s\\n' \"$hello\" \"$line\" > told\n");
+        }
+    }
+    let (_scratch, directory) = files(&[]);
+    let world = lines_of(shell(&(script + "next")).directory(&directory), limits(|_| ())).await;
+    let card = world.alice().await.agent_card().await.unwrap();
+    assert_eq!((card.name.as_str(), card.description.as_str()), ("Weather", "Knows the weather."));
+    let task = ask_text(&world, "Oslo?").await;
+    assert_eq!((task.state(), answer(&task).as_str()), (TaskState::Completed, "Rain, of course."));
+
+    let told = std::fs::read_to_string(directory.join("told")).unwrap();
+    let (told, shown): (Vec<Value>, Vec<Value>) = (
+        told.lines().map(|line| serde_json::from_str(line).unwrap()).collect(),
+        written("> ").map(|line| serde_json::from_str(line).unwrap()).collect(),
+    );
+    let names = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names(&told[0]["server"]), names(&shown[0]["server"]));
+    assert_eq!(told[0]["server"]["maxLineBytes"], shown[0]["server"]["maxLineBytes"]);
+    assert_eq!(names(&shown[1]["turn"]), names(&told[1]["turn"]));
+    assert_eq!(told[1]["turn"]["message"]["parts"], shown[1]["turn"]["message"]["parts"]);
+    let settings = serde_json::to_value(a2a_webcap::limits::ProcessLimits::default()).unwrap();
+    for setting in names(&settings) {
+        assert!(document.contains(&format!("| `{setting}` |")), "{setting} is not documented");
+    }
+}
+
 #[tokio::test]
 async fn its_first_line_says_the_version_and_the_longest_line() {
     let script = r#"

@@ -214,7 +214,7 @@ impl Work<'_> {
             };
             match heard {
                 Some(Heard::Said(what, _room)) => {
-                    if let Some(outcome) = self.say(what).await {
+                    if let Some(outcome) = self.say(*what).await {
                         return Outcome::Over(outcome);
                     }
                     is_said = true;

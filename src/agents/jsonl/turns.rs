@@ -61,7 +61,7 @@ pub(super) struct Told {
 #[derive(Debug)]
 pub(super) enum Heard {
     /// A line, with the room that it takes until it is dropped.
-    Said(What, OwnedSemaphorePermit),
+    Said(Box<What>, OwnedSemaphorePermit),
     /// The program's fault.
     Failed(String),
     /// The program has ended.
@@ -203,7 +203,7 @@ impl Turns {
             let most = self.limits.output_bytes;
             let heard = match turn.bytes > most {
                 true => Heard::Failed(format!("it wrote more than {most} bytes, the most in one turn")),
-                false => Heard::Said(what, room),
+                false => Heard::Said(Box::new(what), room),
             };
             // Nobody may listen any more; then it is being canceled.
             let _ = turn.heard.send(heard);

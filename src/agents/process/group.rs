@@ -6,21 +6,39 @@
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// The ids of the groups that live.
-static LIVING: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
+use super::guard::Guard;
+
+/// The groups that live.
+static LIVING: Mutex<Living> = Mutex::new(Living { groups: BTreeSet::new(), guard: None });
+
+struct Living {
+    /// Their ids.
+    groups: BTreeSet<u32>,
+    /// What ends them if this process cannot. Started with the first of them.
+    guard: Option<Guard>,
+}
 
 /// Kills every process of every agent of this process, at once and with what they have started. For the very end
 /// of a program: a turn that still runs fails.
 pub fn kill_processes() {
-    let groups = std::mem::take(&mut *living());
-    for group in groups {
+    let mut living = living();
+    for group in std::mem::take(&mut living.groups) {
         signal(group, Signal::Kill);
+        living.unguard(group);
     }
 }
 
 /// A process group that is led by a program of ours. Dropping it kills what is left of it.
 #[derive(Debug)]
 pub(super) struct Group(u32);
+
+impl Living {
+    fn unguard(&mut self, group: u32) {
+        if let Some(guard) = &mut self.guard {
+            guard.ends(group);
+        }
+    }
+}
 
 #[derive(Clone, Copy)]
 enum Signal {
@@ -31,7 +49,9 @@ enum Signal {
 impl Group {
     /// The group of a process that was just started as the leader of one.
     pub(super) fn led_by(process: u32) -> Self {
-        living().insert(process);
+        let mut living = living();
+        living.guard.get_or_insert_with(Guard::start).begins(process);
+        living.groups.insert(process);
         Self(process)
     }
 
@@ -39,15 +59,17 @@ impl Group {
     pub(super) fn terminate(&self) {
         // Under the lock, so that an id which the system has given to others since is not signaled.
         let living = living();
-        if living.contains(&self.0) {
+        if living.groups.contains(&self.0) {
             signal(self.0, Signal::Terminate);
         }
     }
 
     /// Ends all of it. Without effect the second time.
     pub(super) fn kill(&self) {
-        if living().remove(&self.0) {
+        let mut living = living();
+        if living.groups.remove(&self.0) {
             signal(self.0, Signal::Kill);
+            living.unguard(self.0);
         }
     }
 }
@@ -58,7 +80,7 @@ impl Drop for Group {
     }
 }
 
-fn living() -> MutexGuard<'static, BTreeSet<u32>> {
+fn living() -> MutexGuard<'static, Living> {
     LIVING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

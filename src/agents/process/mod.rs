@@ -4,6 +4,7 @@
 pub(super) mod card;
 mod error;
 mod group;
+mod guard;
 mod program;
 pub(super) mod stderr;
 pub(super) mod text;
