@@ -68,6 +68,10 @@ pub trait Agent: Send + Sync + 'static {
     /// with the reason. A turn that is canceled or out of time sees its
     /// [`cancellation`](Turn::cancellation) and is dropped a few seconds later.
     async fn execute(&self, turn: Turn, updates: Updates) -> Result<(), AgentError>;
+
+    /// The server stops: no turn begins any more, and those that run have been told to end. The agent lets go of
+    /// what it holds, such as a program of its own. It is given a few seconds.
+    async fn stop(&self) {}
 }
 
 /// What a turn is about.

@@ -24,7 +24,8 @@ pub struct Config {
     /// Where tasks are kept. Not said: by `serve` on disk, in the state directory; by a program's own server
     /// in memory.
     pub store: Option<StoreChoice>,
-    /// The agent that answers: `demo` or `echo`.
+    /// The agent that answers: `demo`, `echo`, `exec:` and the command line of a program that is run for each turn, or
+    /// `jsonl:` and that of one that is kept running (`docs/process-agents.md`).
     pub agent: String,
     /// Lets callers without credentials do everything that a key may, as one shared principal.
     pub anonymous: bool,

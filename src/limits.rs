@@ -20,6 +20,42 @@ pub struct Limits {
     pub engine: EngineLimits,
     /// Bounds of the store on disk.
     pub store: StoreLimits,
+    /// Bounds of agents that are programs.
+    pub process: ProcessLimits,
+}
+
+/// Bounds of agents that are programs of their own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+#[non_exhaustive]
+pub struct ProcessLimits {
+    /// Bytes of one line that a program may write. A longer one fails the turn that it is about.
+    pub line_bytes: usize,
+    /// Bytes that a program may print or write in one turn; more fail it.
+    pub output_bytes: usize,
+    /// Bytes of lines that were read and are not in the log yet, and of lines that wait to be written: for either,
+    /// above that the program is not read from, and turns wait.
+    pub waiting_bytes: usize,
+    /// Time from the start of a program to its card line; also the time that a turn waits for a program that is
+    /// being started again.
+    #[serde(with = "seconds")]
+    pub start_timeout: Duration,
+    /// Time within which a program must read a line; one that does not is ended.
+    #[serde(with = "seconds")]
+    pub read_timeout: Duration,
+    /// Time between asking a program to end, or to end a turn, and making it. Beyond 4 s of no use in a turn.
+    #[serde(with = "seconds")]
+    pub grace: Duration,
+    /// The longest pause before a program that has ended is started again.
+    #[serde(with = "seconds")]
+    pub restart_pause: Duration,
+    /// How often one turn is handed again to a program that ends while it works on it.
+    pub resumes: u32,
+    /// Turns that a program may go on with after it was told to end them. One more, and it is ended; with fewer
+    /// it is when nobody else needs it.
+    pub ignored_cancels: usize,
+    /// Lines of a program's stderr that are logged, for each second.
+    pub log_lines_per_second: u32,
 }
 
 /// Bounds of the store on disk.
@@ -282,6 +318,23 @@ impl Default for StoreLimits {
             catalog_memory_bytes: 16 << 20,
             catalog_cache_bytes: 32 << 20,
             checkpoint_events: 64,
+        }
+    }
+}
+
+impl Default for ProcessLimits {
+    fn default() -> Self {
+        Self {
+            line_bytes: 16 << 20,
+            output_bytes: 64 << 20,
+            waiting_bytes: 32 << 20,
+            start_timeout: Duration::from_secs(30),
+            read_timeout: Duration::from_secs(30),
+            grace: Duration::from_secs(3),
+            restart_pause: Duration::from_secs(30),
+            resumes: 3,
+            ignored_cancels: 16,
+            log_lines_per_second: 50,
         }
     }
 }

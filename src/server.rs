@@ -125,6 +125,12 @@ impl Server {
         let Self { listening, service, .. } = self;
         listening.stop().await;
         service.engine().stop(ENGINE_GRACE).await;
+        let stopping = service.agents().iter().map(async |(tenant, agent)| {
+            if tokio::time::timeout(AGENT_GRACE, agent.stop()).await.is_err() {
+                tracing::warn!(agent = &*tenant, "an agent did not stop in time");
+            }
+        });
+        futures::future::join_all(stopping).await;
     }
 }
 
@@ -259,8 +265,7 @@ impl Builder {
         }
         let allowed = allowed(&config)?;
         if agents.is_empty() {
-            let agent =
-                agents::by_name(&config.agent).ok_or_else(|| StartError::Agent(config.agent.clone()))?;
+            let agent = agents::open(&config.agent, &config.limits.process).await?;
             agents.insert(DEFAULT_TENANT, agent);
         }
         let limits = config.limits.clone();
@@ -308,7 +313,8 @@ impl Builder {
         };
         let url = config.public_url.unwrap_or_else(|| format!("http://{}", listening.local_addr()));
         service.agents().publish(|tenant, card| complete(card, tenant, url.trim_end_matches('/')));
-        let card = service.agents().default_card().ok_or_else(|| StartError::Agent(String::new()))?;
+        let card =
+            service.agents().default_card().expect("there is an agent: one was made if none was given");
         let bytes = serde_json::to_vec(&card).expect("a card is texts, lists and maps of texts");
         let _ = routes.card.set(Arc::new(Document::new("application/json", bytes, started)));
         Ok(Server { listening, service, recovery, recovered, _recovering: recovering })
@@ -418,6 +424,9 @@ const SCHEME: &str = "apiKey";
 /// What is left to agents after the listener has drained.
 const ENGINE_GRACE: Duration = Duration::from_secs(1);
 
+/// What is left to agents to let go of what they hold, after their last turn.
+const AGENT_GRACE: Duration = Duration::from_secs(10);
+
 /// What the listener asks the layers above.
 struct ServerRoutes {
     service: Arc<AgentService>,
@@ -497,8 +506,8 @@ impl WorkerRoutes for Worker {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum StartError {
-    /// No built-in agent has this name.
-    Agent(String),
+    /// The configured agent is none, or its program does not start.
+    Agent(agents::OpenError),
     /// A key is too short, or mistyped.
     Key(ApiKeyError),
     /// The configured keys make no sense together.
@@ -525,9 +534,7 @@ pub enum StartError {
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Agent(name) => {
-                write!(f, "there is no agent called {name:?}; there are: {}", agents::NAMES.join(", "))
-            }
+            Self::Agent(error) => fmt::Display::fmt(error, f),
             Self::Key(error) => write!(f, "an API key cannot be used: {error}"),
             Self::Keys(error) => write!(f, "the keys cannot be used: {error}"),
             Self::Listen(error) => write!(f, "cannot listen: {error}"),
@@ -548,3 +555,9 @@ impl fmt::Display for StartError {
 }
 
 impl std::error::Error for StartError {}
+
+impl From<agents::OpenError> for StartError {
+    fn from(error: agents::OpenError) -> Self {
+        Self::Agent(error)
+    }
+}

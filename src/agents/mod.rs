@@ -1,14 +1,82 @@
-//! The agents that come with the server, by name.
+//! The agents that come with the server, by name, and programs as agents: [`Exec`] runs one for each turn,
+//! [`JsonLines`] keeps one running.
 
 mod demo;
 mod echo;
+mod exec;
+mod jsonl;
+mod process;
+mod trace;
 
+use std::fmt;
 use std::sync::Arc;
 
 use crate::agent::Agent;
+use crate::limits::ProcessLimits;
 
 pub use demo::Demo;
 pub use echo::Echo;
+pub use exec::Exec;
+pub use jsonl::{JsonLines, JsonLinesAgent};
+pub use process::{ProcessError, Program, kill_processes};
+
+/// The agent that a setting names: a built-in one, `exec:` and a command line ([`Exec`]), or `jsonl:` and a command
+/// line ([`JsonLines`], which is started).
+///
+/// # Errors
+/// [`OpenError`], if there is no such agent, or its program does not start.
+pub async fn open(setting: &str, limits: &ProcessLimits) -> Result<Arc<dyn Agent>, OpenError> {
+    let limits = limits.clone();
+    Ok(match setting.split_once(':') {
+        Some(("exec", line)) => Arc::new(Exec::new(Program::parse(line)?)?.limits(limits)),
+        Some(("jsonl", line)) => {
+            Arc::new(JsonLines::new(Program::parse(line)?).limits(limits).start().await?)
+        }
+        _ => by_name(setting).ok_or_else(|| OpenError::Unknown(setting.to_owned()))?,
+    })
+}
+
+/// How a setting names an agent, for people: without a command line's arguments, which may hold a secret.
+pub fn shown(setting: &str) -> String {
+    match setting.split_once(':') {
+        Some((kind @ ("exec" | "jsonl"), line)) => match Program::parse(line) {
+            Ok(program) => format!("{} ({kind})", program.name()),
+            Err(_) => kind.to_owned(),
+        },
+        _ => setting.to_owned(),
+    }
+}
+
+/// Why a setting names no agent.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// No agent is called so.
+    Unknown(String),
+    /// The program cannot be an agent.
+    Process(ProcessError),
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown(name) => write!(
+                f,
+                "there is no agent called {name:?}; there are: {}, exec:COMMAND and jsonl:COMMAND",
+                NAMES.join(", ")
+            ),
+            Self::Process(error) => fmt::Display::fmt(error, f),
+        }
+    }
+}
+
+impl std::error::Error for OpenError {}
+
+impl From<ProcessError> for OpenError {
+    fn from(error: ProcessError) -> Self {
+        Self::Process(error)
+    }
+}
 
 /// The names that [`by_name`] knows.
 pub const NAMES: [&str; 2] = ["echo", "demo"];

@@ -10,6 +10,7 @@ use clap::Args;
 use super::error::CliError;
 use super::output::Output;
 use super::store;
+use crate::agents;
 use crate::auth::{DEV_KEY_VARIABLE, DevKey, DevKeyOrigin};
 use crate::config::{Config, StoreChoice};
 use crate::engine::Recovered;
@@ -25,8 +26,9 @@ pub(super) struct Serve {
     #[arg(long, value_name = "DIR", value_parser = store::parser())]
     store: Option<StoreChoice>,
 
-    /// The agent that answers: demo or echo [default: demo]
-    #[arg(long, value_name = "NAME")]
+    /// The agent that answers: demo, echo, exec:COMMAND (a program for each turn) or jsonl:COMMAND (one that is
+    /// kept running) [default: demo]
+    #[arg(long, value_name = "AGENT")]
     agent: Option<String>,
 
     /// A name under which clients reach the server, beside its own; may be repeated
@@ -63,6 +65,8 @@ impl Serve {
             _ => CliError::usage(error.to_string()),
         })?;
         output.raw(&announcement(&announced, &server, key.as_ref()))?;
+        // However this ends: no program of an agent outlives its server.
+        let _last = KillOnDrop;
         let mut failed = pin!(server.failed());
         tokio::select! {
             () = stop.next() => {}
@@ -90,6 +94,15 @@ impl Serve {
         config.allowed_hosts.extend_from_slice(&self.allow_host);
         config.allowed_origins.extend_from_slice(&self.allow_origin);
         Ok(config)
+    }
+}
+
+/// Ends the programs of agents.
+struct KillOnDrop;
+
+impl Drop for KillOnDrop {
+    fn drop(&mut self) {
+        agents::kill_processes();
     }
 }
 
@@ -128,7 +141,8 @@ fn announcement(config: &Config, server: &Server, key: Option<&DevKey>) -> Strin
     say(&format!("Cap'n Proto: ws://{address}/capnp"));
     say(&format!("Cap'n Web: ws://{address}/capnweb"));
     say(&format!("Console: http://{address}/console/"));
-    say(&format!("Agent: {}, card at http://{address}/.well-known/agent-card.json", config.agent));
+    let agent = agents::shown(&config.agent);
+    say(&format!("Agent: {agent}, card at http://{address}/.well-known/agent-card.json"));
     match &config.store {
         Some(StoreChoice::Directory(dir)) => {
             say(&format!("Store: {}; every answered send and every seen event is on disk", dir.display()));

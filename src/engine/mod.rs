@@ -158,7 +158,8 @@ impl Builder {
         self
     }
 
-    /// Runs agents on this runtime instead of threads of the engine's own. It must have its timer enabled.
+    /// Runs agents on this runtime instead of threads of the engine's own. It must have its timer enabled, and IO too
+    /// if an agent does any.
     #[must_use]
     pub fn runtime(mut self, runtime: Handle) -> Self {
         self.runtime = Some(runtime);
@@ -174,7 +175,7 @@ impl Builder {
             Some(handle) => (handle, None),
             None => {
                 let mut builder = tokio::runtime::Builder::new_multi_thread();
-                builder.thread_name("a2a-agent").enable_time();
+                builder.thread_name("a2a-agent").enable_all();
                 if let Some(threads) = self.threads {
                     builder.worker_threads(threads);
                 }
