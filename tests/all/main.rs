@@ -34,6 +34,7 @@ mod leaks;
 mod lifecycle;
 mod line;
 mod origins;
+mod party;
 mod peers;
 mod proxy;
 mod raw;

@@ -29,6 +29,9 @@ mod doubles;
 #[expect(dead_code, reason = "shared with the other integration tests")]
 #[path = "../all/line.rs"]
 mod line;
+#[expect(dead_code, unused_imports, reason = "shared with the other integration tests")]
+#[path = "../all/party/mod.rs"]
+mod party;
 #[expect(dead_code, reason = "shared with the other integration tests")]
 #[path = "../all/proxy.rs"]
 mod proxy;
