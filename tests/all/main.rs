@@ -34,6 +34,7 @@ mod leaks;
 mod lifecycle;
 mod line;
 mod origins;
+mod parity;
 mod party;
 mod peers;
 mod proxy;
