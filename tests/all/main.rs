@@ -50,5 +50,6 @@ mod streaming;
 mod streams;
 mod upkeep;
 mod web;
+mod web_scenarios;
 mod wire;
 mod world;
