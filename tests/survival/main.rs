@@ -35,6 +35,8 @@ mod party;
 #[expect(dead_code, reason = "shared with the other integration tests")]
 #[path = "../all/proxy.rs"]
 mod proxy;
+#[path = "../all/scenarios.rs"]
+mod rows;
 #[expect(dead_code, reason = "shared with the other integration tests")]
 #[path = "../all/world.rs"]
 mod world;
