@@ -178,7 +178,7 @@ async fn cw_22_a_send_gives_the_same_task_over_every_wire() {
         };
         told.tell_answer("rich", session.send(rich).await);
         let listed = session.list_tasks(&ListTasksRequest::default()).await.unwrap();
-        told.tell("list", &listed.tasks.len());
+        told.tell("list", listed.tasks.len());
         let filtered = ListTasksRequest { context_id: Some("a context".into()), ..Default::default() };
         told.tell_answer("list by context", session.list_tasks(&filtered).await);
         let paged = ListTasksRequest { page_size: Some(2), ..Default::default() };

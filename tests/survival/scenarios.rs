@@ -26,6 +26,7 @@ use crate::world::{ALICE, World, soon, until};
 
 on_wires! {
     every: [
+        ak_w06_a_send_that_is_repeated_after_a_crash_makes_one_task,
         ak_w06_a_stream_goes_on_over_a_killed_and_restarted_server_where_it_was,
         gc_26_tasks_are_kept_when_they_end_and_when_they_are_canceled_and_are_the_same_after_a_restart,
         gc_26_an_id_that_looks_like_a_path_is_no_task_and_touches_no_file,
@@ -227,6 +228,26 @@ async fn ak_w06_a_stream_goes_on_over_a_killed_and_restarted_server_where_it_was
     let said: Vec<u64> = said.iter().map(|text| text.split(' ').next().unwrap().parse().unwrap()).collect();
     assert_eq!(said, (1..=300).collect::<Vec<_>>());
     assert_eq!(events(&again, &id).await, whole, "what was seen before the crash is what is on disk");
+}
+
+async fn ak_w06_a_send_that_is_repeated_after_a_crash_makes_one_task(wire: Wire) {
+    let scratch = Scratch::new();
+    let mut settings = Settings::new(&scratch.0);
+    let served = settings.start();
+    settings.listen = served.address;
+    let count = Count { to: 3, pace: Duration::ZERO, padding: 0, asks: false };
+    let message = Message::user(count.text());
+    let send = async |url: &str| {
+        let session = wire.connect(url).await.authenticate(ALICE);
+        let sent = task(session.send(message.clone()).await.unwrap());
+        let listed = session.list_tasks(&ListTasksRequest::default()).await.unwrap();
+        (sent.id, sent.status.state, listed.total_size)
+    };
+    let first = send(&served.url()).await;
+    assert_eq!((first.1, first.2), (TaskState::Completed, 1));
+    served.kill();
+    let served = settings.start();
+    assert_eq!(send(&served.url()).await, first);
 }
 
 async fn as_14_a_task_has_its_state_after_a_restart_too(wire: Wire) {

@@ -75,7 +75,7 @@ impl Line {
             Err(_) => return Err(gone(&"no answer")),
         };
         let mut limits = Limits::default();
-        limits.unanswered_questions = 4 * limits.unanswered_questions;
+        limits.unanswered_questions *= 4;
         let mut session = capnweb::Session::new(Ear::nobody(), limits);
         let changed = Rc::new(Notify::new());
         let woken = Rc::clone(&changed);

@@ -104,7 +104,7 @@ fn open_both(stub: &Stub, method: &str, arguments: &[Value], names: [&str; 2]) -
     let part = |name| match both.part(name) {
         Ok((question, answer)) => {
             let held = Rc::new(Held::Result(question));
-            let _ = settle(&both.line, Rc::clone(&held), answer);
+            drop(settle(&both.line, Rc::clone(&held), answer));
             stub.of(Ok(held))
         }
         Err(fault) => stub.of(Err(fault)),
