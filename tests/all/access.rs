@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use a2a_webcap::auth::{ApiKey, KeyEntry};
-use a2a_webcap::client::{Credentials, Cursor, SendCall};
+use a2a_webcap::client::{Cursor, SendCall};
 use a2a_webcap::clock::Clock;
 use a2a_webcap::fault::FaultKind;
 use a2a_webcap::model::{ListTasksRequest, Message, SendMessageRequest, SendMessageResponse, Timestamp};
@@ -12,8 +12,15 @@ use a2a_webcap::wire::capnp::capability_capnp::{operations, session};
 use capnp::capability::FromClientHook as _;
 
 use crate::doubles::Collector;
+use crate::party::{Wire, on_wires};
 use crate::raw::{Log, Raw, refusal};
 use crate::world::{ALICE, BOB, World, until};
+
+on_wires! {
+    objects: [
+        without_credentials_one_works_where_that_is_configured_and_reaches_nobody_elses_task,
+    ]
+}
 
 /// What each operation answers that names this task, as bytes.
 async fn refusals(session: &session::Client, id: &str) -> Vec<(&'static str, Vec<u8>)> {
@@ -131,36 +138,35 @@ async fn an_unknown_tenant_is_named_only_to_those_who_are_let_in() {
     call.get().set_tenant("no such agent");
     assert_eq!(refusal!(call), missing);
     let connection = world.connection().await;
-    let known = connection.authenticate_to("no such agent", &Credentials::api_key(ALICE));
+    let known = connection.authenticate_to("no such agent", ALICE);
     let fault = known.ready().await.unwrap_err();
     assert_eq!(fault.kind(), FaultKind::InvalidParams);
     assert!(fault.message().contains("no such agent"));
 }
 
-#[tokio::test(flavor = "local")]
-async fn without_credentials_one_works_where_that_is_configured_and_reaches_nobody_elses_task() {
-    let world = World::of(|builder| builder.agent(a2a_webcap::agents::Demo).anonymous()).await;
+async fn without_credentials_one_works_where_that_is_configured_and_reaches_nobody_elses_task(wire: Wire) {
+    let world = wire.world(|builder| builder.agent(a2a_webcap::agents::Demo).anonymous()).await;
     let connection = world.connection().await;
+    let nobody = connection.operations();
     let collector = Collector::new();
-    let started = connection.send_streaming("stream 2 0", collector.clone());
+    let started = nobody.send_streaming("stream 2 0", collector.clone());
     collector.end().await;
     let id = started.task.get(None).await.unwrap().id;
-    let listed = connection.list_tasks(&ListTasksRequest::default()).await.unwrap();
+    let listed = nobody.list_tasks(&ListTasksRequest::default()).await.unwrap();
     assert_eq!(listed.tasks[0].id, id);
-    let alice = connection.authenticate(&Credentials::api_key(ALICE));
+    let alice = connection.authenticate(ALICE);
     assert_eq!(alice.task(&id).ready().await.unwrap_err().kind(), FaultKind::TaskNotFound);
     let sent = alice.send("burst 1").await.unwrap();
     let SendMessageResponse::Task(hers) = sent else { panic!("{sent:?}") };
     let request = a2a_webcap::model::SubscribeToTaskRequest::new(hers.id);
-    let peek = connection.subscribe_to_task(&request, Cursor::After(0), Collector::new());
+    let peek = nobody.subscribe_to_task(&request, Cursor::After(0), Collector::new());
     assert_eq!(peek.ready().await.unwrap_err().kind(), FaultKind::TaskNotFound);
     // Who shows a wrong key expects to be somebody, and is told.
-    let wrong = connection.authenticate(&Credentials::api_key("not anybody's key, though as long"));
+    let wrong = connection.authenticate("not anybody's key, though as long");
     assert_eq!(wrong.ready().await.unwrap_err().kind(), FaultKind::Unauthenticated);
     // Nobody is remembered by a message id that two strangers may choose alike.
     let message = Message { message_id: "1".into(), ..Message::user("burst 1") };
-    let (first, second) =
-        (connection.send(message.clone()).await.unwrap(), connection.send(message).await.unwrap());
+    let (first, second) = (nobody.send(message.clone()).await.unwrap(), nobody.send(message).await.unwrap());
     assert_ne!(first, second);
 }
 

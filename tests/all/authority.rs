@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use a2a_webcap::auth::{ApiKey, KeyEntry};
-use a2a_webcap::client::local::{Operations, Session};
-use a2a_webcap::client::{ContextScope, Credentials, Cursor, GrantPolicy, SessionPolicy, TaskRole};
+use a2a_webcap::client::{ContextScope, Cursor, GrantPolicy, SessionPolicy, TaskRole};
 use a2a_webcap::clock::Clock;
 use a2a_webcap::fault::{Fault, FaultKind};
 use a2a_webcap::model::{
@@ -13,7 +12,25 @@ use a2a_webcap::model::{
 };
 
 use crate::doubles::Collector;
-use crate::world::{ALICE, BOB, World, soon, until};
+use crate::party::{Operations, Session, Wire, on_wires};
+use crate::world::{ALICE, BOB, soon, until};
+
+on_wires! {
+    objects: [
+        cw_11_after_authenticate_no_call_carries_credentials,
+        cw_12_the_agent_sees_who_speaks_and_the_task_is_stamped_with_its_owner,
+        cw_13_the_bootstrap_object_has_only_what_is_public,
+        cw_13_a_read_only_session_reads_and_does_nothing_else,
+        cw_14_a_closed_session_ends_with_everything_derived_from_it,
+        cw_14_revoking_a_grant_ends_what_was_derived_and_only_that,
+        cw_14_dropping_a_grant_revokes_unless_it_was_to_be_kept,
+        cw_30_nobody_reaches_the_task_of_another,
+        a_session_of_one_context_sees_and_opens_tasks_of_that_one_only,
+        a_derived_session_ends_at_its_expiry_with_its_streams,
+        a_session_ends_with_its_key_and_is_renewed_with_another_of_the_same_principal,
+        a_derived_session_cannot_be_renewed,
+    ]
+}
 
 fn task(response: SendMessageResponse) -> Task {
     match response {
@@ -42,24 +59,22 @@ async fn answers(session: &Operations, id: &Id) -> [Result<(), FaultKind>; 5] {
     .map(|answer| answer.map_err(|fault| fault.kind()))
 }
 
-#[tokio::test(flavor = "local")]
-async fn cw_11_after_authenticate_no_call_carries_credentials() {
-    let world = World::echo().await;
+async fn cw_11_after_authenticate_no_call_carries_credentials(wire: Wire) {
+    let world = wire.echo().await;
     let connection = world.connection().await;
-    let session = connection.authenticate(&Credentials::api_key(ALICE));
+    let session = connection.authenticate(ALICE);
     // The session is authority by itself; the connection it came over has none.
     let task = task(session.send("hello").await.unwrap());
     assert_eq!(task.state(), TaskState::Completed);
     assert_eq!(session.who_am_i().await.unwrap().subject, "alice");
-    assert_eq!(kind(connection.send("hello").await), FaultKind::Unauthenticated);
-    let other = connection.authenticate(&Credentials::api_key(BOB));
+    assert_eq!(kind(connection.operations().send("hello").await), FaultKind::Unauthenticated);
+    let other = connection.authenticate(BOB);
     assert_eq!(other.who_am_i().await.unwrap().subject, "bob");
     assert_eq!(session.who_am_i().await.unwrap().subject, "alice", "sessions are independent");
 }
 
-#[tokio::test(flavor = "local")]
-async fn cw_12_the_agent_sees_who_speaks_and_the_task_is_stamped_with_its_owner() {
-    let (world, mut stage) = World::puppet().await;
+async fn cw_12_the_agent_sees_who_speaks_and_the_task_is_stamped_with_its_owner(wire: Wire) {
+    let (world, mut stage) = wire.puppet().await;
     let (alice, bob) = (world.session(ALICE).await, world.session(BOB).await);
     let _hers = alice.send_streaming("hers", Collector::new());
     let hers = stage.turn().await;
@@ -74,21 +89,19 @@ async fn cw_12_the_agent_sees_who_speaks_and_the_task_is_stamped_with_its_owner(
     assert_eq!(listed(&bob).await, std::slice::from_ref(&his.turn.task_id));
 }
 
-#[tokio::test(flavor = "local")]
-async fn cw_13_the_bootstrap_object_has_only_what_is_public() {
-    let world = World::echo().await;
+async fn cw_13_the_bootstrap_object_has_only_what_is_public(wire: Wire) {
+    let world = wire.echo().await;
     let connection = world.connection().await;
     let id = Id::from("any");
-    assert_eq!(answers(&connection, &id).await, [Err(FaultKind::Unauthenticated); 5]);
-    let extended = connection.get_extended_agent_card(&GetExtendedAgentCardRequest::default());
+    assert_eq!(answers(&connection.operations(), &id).await, [Err(FaultKind::Unauthenticated); 5]);
+    let extended = connection.operations().get_extended_agent_card(&GetExtendedAgentCardRequest::default());
     assert_eq!(kind(extended.await), FaultKind::Unauthenticated);
     assert_eq!(connection.agent_card("").await.unwrap().name, "Echo");
     assert_eq!(connection.info().await.unwrap().revision, 1);
 }
 
-#[tokio::test(flavor = "local")]
-async fn cw_13_a_read_only_session_reads_and_does_nothing_else() {
-    let (world, mut stage) = World::puppet().await;
+async fn cw_13_a_read_only_session_reads_and_does_nothing_else(wire: Wire) {
+    let (world, mut stage) = wire.puppet().await;
     let session = world.session(ALICE).await;
     let started = session.send_streaming("go", Collector::new());
     let id = stage.turn().await.turn.task_id.clone();
@@ -98,18 +111,17 @@ async fn cw_13_a_read_only_session_reads_and_does_nothing_else() {
     assert_eq!(answers(&reader, &id).await, [Ok(()), Ok(()), Ok(()), forbidden, forbidden]);
     assert_eq!(reader.who_am_i().await.unwrap().permissions, ["read", "extended-card"]);
     let task = reader.task(&id);
-    assert_eq!(kind(task.cancel(None).await), FaultKind::Forbidden);
+    assert_eq!(kind(task.cancel().await), FaultKind::Forbidden);
     assert_eq!(kind(task.send("hello").await), FaultKind::Forbidden);
     let (narrower, _) = task.attenuate(TaskRole::Control, &GrantPolicy::default());
     assert_eq!(kind(narrower.ready().await), FaultKind::Forbidden, "nothing is raised again");
     assert_eq!(started.task.get(None).await.unwrap().state(), TaskState::Submitted);
 }
 
-#[tokio::test(flavor = "local")]
-async fn cw_14_a_closed_session_ends_with_everything_derived_from_it() {
-    let (world, mut stage) = World::puppet().await;
+async fn cw_14_a_closed_session_ends_with_everything_derived_from_it(wire: Wire) {
+    let (world, mut stage) = wire.puppet().await;
     let connection = world.connection().await;
-    let session = connection.authenticate(&Credentials::api_key(ALICE));
+    let session = connection.authenticate(ALICE);
     let collector = Collector::new();
     let started = session.send_streaming("go", collector.clone());
     let cue = stage.turn().await;
@@ -131,9 +143,8 @@ async fn cw_14_a_closed_session_ends_with_everything_derived_from_it() {
     assert_eq!(world.server.net_counters().sockets(), 1);
 }
 
-#[tokio::test(flavor = "local")]
-async fn cw_14_revoking_a_grant_ends_what_was_derived_and_only_that() {
-    let (world, mut stage) = World::puppet().await;
+async fn cw_14_revoking_a_grant_ends_what_was_derived_and_only_that(wire: Wire) {
+    let (world, mut stage) = wire.puppet().await;
     let session = world.session(ALICE).await;
     let own = Collector::new();
     let _started = session.send_streaming("go", own.clone());
@@ -164,9 +175,8 @@ async fn cw_14_revoking_a_grant_ends_what_was_derived_and_only_that() {
     assert_eq!(own.end().await.reason, EndReason::Completed);
 }
 
-#[tokio::test(flavor = "local")]
-async fn cw_14_dropping_a_grant_revokes_unless_it_was_to_be_kept() {
-    let world = World::echo().await;
+async fn cw_14_dropping_a_grant_revokes_unless_it_was_to_be_kept(wire: Wire) {
+    let world = wire.echo().await;
     let session = world.session(ALICE).await;
     let policy = |keep_on_drop| SessionPolicy {
         grant: GrantPolicy { keep_on_drop, ..GrantPolicy::default() },
@@ -189,9 +199,8 @@ async fn cw_14_dropping_a_grant_revokes_unless_it_was_to_be_kept() {
     kept.who_am_i().await.expect("this one was to be kept");
 }
 
-#[tokio::test(flavor = "local")]
-async fn cw_30_nobody_reaches_the_task_of_another() {
-    let (world, mut stage) = World::puppet().await;
+async fn cw_30_nobody_reaches_the_task_of_another(wire: Wire) {
+    let (world, mut stage) = wire.puppet().await;
     let (alice, bob) = (world.session(ALICE).await, world.session(BOB).await);
     let collector = Collector::new();
     let _started = alice.send_streaming(Message::user("go").in_context("private"), collector.clone());
@@ -218,9 +227,8 @@ async fn cw_30_nobody_reaches_the_task_of_another() {
     assert!(heard.events().is_empty() && heard.ended().is_none());
 }
 
-#[tokio::test(flavor = "local")]
-async fn a_session_of_one_context_sees_and_opens_tasks_of_that_one_only() {
-    let world = World::echo().await;
+async fn a_session_of_one_context_sees_and_opens_tasks_of_that_one_only(wire: Wire) {
+    let world = wire.echo().await;
     let session = world.session(ALICE).await;
     let elsewhere = task(session.send(Message::user("x").in_context("elsewhere")).await.unwrap());
     let policy = |context| SessionPolicy { context, ..SessionPolicy::default() };
@@ -251,11 +259,9 @@ fn after(seconds: u64) -> Timestamp {
     NOON.saturating_add(Duration::from_secs(seconds))
 }
 
-#[tokio::test(flavor = "local")]
-async fn a_derived_session_ends_at_its_expiry_with_its_streams() {
+async fn a_derived_session_ends_at_its_expiry_with_its_streams(wire: Wire) {
     let clock = Clock::standing_at(NOON);
-    let (world, mut stage) =
-        World::puppet_of(Default::default(), |builder| builder.clock(clock.clone())).await;
+    let (world, mut stage) = wire.puppet_of(Default::default(), |builder| builder.clock(clock.clone())).await;
     let session = world.session(ALICE).await;
     let _started = session.send_streaming("go", Collector::new());
     let id = stage.turn().await.turn.task_id.clone();
@@ -284,36 +290,35 @@ async fn a_derived_session_ends_at_its_expiry_with_its_streams() {
     assert_eq!(kind(refused.ready().await), FaultKind::InvalidParams, "that time is over");
 }
 
-#[tokio::test(flavor = "local")]
-async fn a_session_ends_with_its_key_and_is_renewed_with_another_of_the_same_principal() {
+async fn a_session_ends_with_its_key_and_is_renewed_with_another_of_the_same_principal(wire: Wire) {
     let clock = Clock::standing_at(NOON);
     let (first, second) = (ApiKey::generate().unwrap(), ApiKey::generate().unwrap());
     let entry = |key: &ApiKey, expires| KeyEntry { expires: Some(expires), ..key.entry("carol") };
-    let world = World::of(|builder| {
-        let builder = builder.key(entry(&first, after(60))).key(entry(&second, after(120)));
-        builder.agent(a2a_webcap::agents::Echo).clock(clock.clone())
-    })
-    .await;
+    let world = wire
+        .world(|builder| {
+            let builder = builder.key(entry(&first, after(60))).key(entry(&second, after(120)));
+            builder.agent(a2a_webcap::agents::Echo).clock(clock.clone())
+        })
+        .await;
     let session = world.session(first.expose()).await;
     assert_eq!(session.who_am_i().await.unwrap().expires, Some(after(60)));
-    let bobs = session.renew(&Credentials::api_key(BOB)).await;
+    let bobs = session.renew(BOB).await;
     assert_eq!(kind(bobs), FaultKind::Forbidden);
-    let wrong = session.renew(&Credentials::api_key("not anybody's key, though as long")).await;
+    let wrong = session.renew("not anybody's key, though as long").await;
     assert_eq!(kind(wrong), FaultKind::Unauthenticated);
-    assert_eq!(session.renew(&Credentials::api_key(second.expose())).await.unwrap(), Some(after(120)));
+    assert_eq!(session.renew(second.expose()).await.unwrap(), Some(after(120)));
     clock.set(after(60));
     assert_eq!(session.who_am_i().await.unwrap().expires, Some(after(120)));
-    let expired = session.renew(&Credentials::api_key(first.expose())).await;
+    let expired = session.renew(first.expose()).await;
     assert_eq!(kind(expired), FaultKind::Unauthenticated);
     clock.set(after(120));
     assert_eq!(kind(session.send("hello").await), FaultKind::Revoked);
-    assert_eq!(kind(session.renew(&Credentials::api_key(second.expose())).await), FaultKind::Unauthenticated);
+    assert_eq!(kind(session.renew(second.expose()).await), FaultKind::Unauthenticated);
 }
 
-#[tokio::test(flavor = "local")]
-async fn a_derived_session_cannot_be_renewed() {
-    let world = World::echo().await;
+async fn a_derived_session_cannot_be_renewed(wire: Wire) {
+    let world = wire.echo().await;
     let session = world.session(ALICE).await;
     let (derived, _grant) = session.attenuate(&SessionPolicy::default());
-    assert_eq!(kind(derived.renew(&Credentials::api_key(ALICE)).await), FaultKind::Forbidden);
+    assert_eq!(kind(derived.renew(ALICE).await), FaultKind::Forbidden);
 }

@@ -1,16 +1,35 @@
 //! What makes this more than request and reply: callbacks, pipelining, and what dropping does.
 
-use a2a_webcap::client::{Credentials, Cursor, Features, Observer, SendCall};
+use a2a_webcap::client::{Cursor, Features, Observer, SendCall};
 use a2a_webcap::fault::FaultKind;
 use a2a_webcap::model::{EndReason, GetTaskRequest, SendMessageResponse, StreamResponse, TaskState};
 
 use crate::doubles::Collector;
+use crate::party::{Wire, on_wires};
 use crate::proxy::{Mode, Proxy};
-use crate::world::{ALICE, World, connect, limits, soon, until};
+use crate::world::{ALICE, limits, soon, until};
 
-#[tokio::test(flavor = "local")]
-async fn cw_07_status_updates_reach_the_callback_without_a_poll() {
-    let (world, mut stage) = World::puppet().await;
+on_wires! {
+    objects: [
+        cw_07_status_updates_reach_the_callback_without_a_poll,
+        cw_08_an_observer_that_fails_is_dropped_and_harms_nobody_else,
+        cw_09_a_client_that_disconnects_leaves_no_observer_and_the_task_goes_on,
+        cw_09_a_task_tied_to_its_handle_is_canceled_with_the_connection,
+        cw_10_a_slow_observer_bounds_what_is_on_its_way_and_loses_nothing,
+        cw_15_dependent_calls_are_written_before_any_reply,
+        cw_17_the_first_failure_of_a_chain_fails_every_call_that_depends_on_it,
+        cw_20_dropping_a_session_releases_what_both_sides_held_for_it,
+        cw_21_a_hundred_cycles_of_connect_stream_and_drop_leave_nothing,
+        cw_28_several_callbacks_all_get_every_event,
+        cw_28_a_late_subscriber_gets_the_present_state_first,
+        cw_28_a_subscriber_to_a_finished_task_gets_its_last_state_final,
+        cw_28_an_unsubscribed_callback_gets_no_more_events,
+        cw_28_a_task_without_any_callback_runs_to_its_end,
+    ]
+}
+
+async fn cw_07_status_updates_reach_the_callback_without_a_poll(wire: Wire) {
+    let (world, mut stage) = wire.puppet().await;
     let session = world.session(ALICE).await;
     let collector = Collector::bare();
     let started = session.send_streaming("go", collector.clone());
@@ -22,9 +41,8 @@ async fn cw_07_status_updates_reach_the_callback_without_a_poll() {
     assert_eq!(world.counts().events, before + 1, "one event, one callback");
 }
 
-#[tokio::test(flavor = "local")]
-async fn cw_08_an_observer_that_fails_is_dropped_and_harms_nobody_else() {
-    let (world, mut stage) = World::puppet().await;
+async fn cw_08_an_observer_that_fails_is_dropped_and_harms_nobody_else(wire: Wire) {
+    let (world, mut stage) = wire.puppet().await;
     let session = world.session(ALICE).await;
     let (failing, other) = (Collector::failing_at(2), Collector::bare());
     let started = session.send_streaming("go", failing.clone());
@@ -48,9 +66,8 @@ async fn cw_08_an_observer_that_fails_is_dropped_and_harms_nobody_else() {
     assert_eq!(world.server.net_counters().panics(), 0);
 }
 
-#[tokio::test(flavor = "local")]
-async fn cw_09_a_client_that_disconnects_leaves_no_observer_and_the_task_goes_on() {
-    let (world, mut stage) = World::puppet().await;
+async fn cw_09_a_client_that_disconnects_leaves_no_observer_and_the_task_goes_on(wire: Wire) {
+    let (world, mut stage) = wire.puppet().await;
     let session = world.session(ALICE).await;
     let started = session.send_streaming("go", Collector::new());
     let cue = stage.turn().await;
@@ -69,9 +86,8 @@ async fn cw_09_a_client_that_disconnects_leaves_no_observer_and_the_task_goes_on
     assert_eq!(collector.texts(), ["nobody hears this"]);
 }
 
-#[tokio::test(flavor = "local")]
-async fn cw_09_a_task_tied_to_its_handle_is_canceled_with_the_connection() {
-    let (world, mut stage) = World::puppet().await;
+async fn cw_09_a_task_tied_to_its_handle_is_canceled_with_the_connection(wire: Wire) {
+    let (world, mut stage) = wire.puppet().await;
     let session = world.session(ALICE).await;
     let started = session.send_streaming(SendCall::from("go").cancel_on_drop(), Collector::new());
     let cue = stage.turn().await;
@@ -83,24 +99,24 @@ async fn cw_09_a_task_tied_to_its_handle_is_canceled_with_the_connection() {
     assert_eq!(task.state(), TaskState::Canceled);
 }
 
-#[tokio::test(flavor = "local")]
-async fn cw_10_a_slow_observer_bounds_what_is_on_its_way_and_loses_nothing() {
+async fn cw_10_a_slow_observer_bounds_what_is_on_its_way_and_loses_nothing(wire: Wire) {
     const WINDOW: usize = 8 << 10;
     const EVENTS: usize = 2_000;
-    let world = World::of(|builder| {
-        let limits = limits(|limits| limits.wire.stream_window_bytes = WINDOW);
-        builder.agent(a2a_webcap::agents::Demo).limits(limits)
-    })
-    .await;
+    let world = wire
+        .world(|builder| {
+            let limits = limits(|limits| limits.wire.stream_window_bytes = WINDOW);
+            builder.agent(a2a_webcap::agents::Demo).limits(limits)
+        })
+        .await;
     let connection = world.connection().await;
-    let session = connection.authenticate(&Credentials::api_key(ALICE));
+    let session = connection.authenticate(ALICE);
     let features = Features { batches: false, ..Features::default() };
     let slow = Collector::gated(features);
     let started = session.send_streaming(format!("burst {EVENTS}"), slow.clone());
     until("the task is over", || world.counts().turns == 0 && world.counts().events > 2_000).await;
     // The task does not wait for its reader; what is on its way to the reader stays within the window.
     assert_eq!(started.task.get(Some(0)).await.unwrap().state(), TaskState::Completed);
-    let held = connection.transport().counters().held_bytes;
+    let held = connection.held_bytes();
     assert!(held > 0 && held <= 2 * WINDOW, "{held} bytes of a window of {WINDOW}");
     assert_eq!(world.counts().feeds, 1, "the stream waits at its cursor");
     slow.admit(EVENTS + 10);
@@ -109,13 +125,12 @@ async fn cw_10_a_slow_observer_bounds_what_is_on_its_way_and_loses_nothing() {
     assert_eq!(slow.texts().len(), EVENTS);
 }
 
-#[tokio::test(flavor = "local")]
-async fn cw_15_dependent_calls_are_written_before_any_reply() {
-    let (world, mut stage) = World::puppet().await;
+async fn cw_15_dependent_calls_are_written_before_any_reply(wire: Wire) {
+    let (world, mut stage) = wire.puppet().await;
     let proxy = Proxy::before(world.server.local_addr()).await;
-    let connection = connect(&proxy.url()).await;
+    let connection = wire.connect(&proxy.url()).await;
     proxy.replies(Mode::Hold);
-    let session = connection.authenticate(&Credentials::api_key(ALICE));
+    let session = connection.authenticate(ALICE);
     let (own, other) = (Collector::new(), Collector::bare());
     let started = session.send_streaming("go", own.clone());
     let _subscription = started.task.subscribe(Cursor::After(0), other.clone());
@@ -132,11 +147,10 @@ async fn cw_15_dependent_calls_are_written_before_any_reply() {
     assert_eq!(own.numbers(), other.numbers());
 }
 
-#[tokio::test(flavor = "local")]
-async fn cw_17_the_first_failure_of_a_chain_fails_every_call_that_depends_on_it() {
-    let world = World::echo().await;
+async fn cw_17_the_first_failure_of_a_chain_fails_every_call_that_depends_on_it(wire: Wire) {
+    let world = wire.echo().await;
     let connection = world.connection().await;
-    let session = connection.authenticate(&Credentials::api_key("nobody's key, but as long as any other"));
+    let session = connection.authenticate("nobody's key, but as long as any other");
     let collector = Collector::new();
     let started = session.send_streaming("go", collector.clone());
     let subscription = started.task.subscribe(Cursor::After(0), Collector::new());
@@ -149,7 +163,7 @@ async fn cw_17_the_first_failure_of_a_chain_fails_every_call_that_depends_on_it(
         narrower.who_am_i().await.unwrap_err(),
         grant.info().await.unwrap_err(),
         session.send("hello").await.unwrap_err(),
-        session.task("any").cancel(None).await.unwrap_err(),
+        session.task("any").cancel().await.unwrap_err(),
     ];
     let first = &faults[0];
     assert_eq!((first.kind(), first.kind().code()), (FaultKind::Unauthenticated, -31401));
@@ -160,13 +174,12 @@ async fn cw_17_the_first_failure_of_a_chain_fails_every_call_that_depends_on_it(
     assert_eq!(world.counts().events, 0, "nothing was begun");
 }
 
-#[tokio::test(flavor = "local")]
-async fn cw_20_dropping_a_session_releases_what_both_sides_held_for_it() {
-    let (world, mut stage) = World::puppet().await;
+async fn cw_20_dropping_a_session_releases_what_both_sides_held_for_it(wire: Wire) {
+    let (world, mut stage) = wire.puppet().await;
     let connection = world.connection().await;
     connection.info().await.unwrap();
-    let before = connection.transport().counters();
-    let session = connection.authenticate(&Credentials::api_key(ALICE));
+    let before = connection.tables();
+    let session = connection.authenticate(ALICE);
     let collector = Collector::new();
     let started = session.send_streaming("go", collector.clone());
     let cue = stage.turn().await;
@@ -175,25 +188,19 @@ async fn cw_20_dropping_a_session_releases_what_both_sides_held_for_it() {
     for ready in [session.ready(), started.ready(), narrower.ready()] {
         ready.await.unwrap();
     }
-    let during = connection.transport().counters();
+    let during = connection.tables();
     assert!(during.imports > before.imports && during.exports > before.exports, "{during:?}");
     cue.end();
     collector.end().await;
     drop((session, started, narrower, grant));
-    let left = || {
-        let now = connection.transport().counters();
-        (now.imports, now.exports, now.questions, now.calls, now.answers)
-    };
-    let none = (before.imports, before.exports, before.questions, before.calls, before.answers);
-    until("both tables are as before", || left() == none).await;
+    until("both tables are as before", || connection.tables().is_within(before)).await;
     let authority = world.server.service().authority();
     until("the server holds no grant", || authority.counters() == Default::default()).await;
     assert_eq!(world.server.net_counters().sockets(), 1, "the connection stays");
 }
 
-#[tokio::test(flavor = "local")]
-async fn cw_21_a_hundred_cycles_of_connect_stream_and_drop_leave_nothing() {
-    let world = World::demo().await;
+async fn cw_21_a_hundred_cycles_of_connect_stream_and_drop_leave_nothing(wire: Wire) {
+    let world = wire.demo().await;
     for round in 0..100 {
         let session = world.session(ALICE).await;
         let collector = Collector::new();
@@ -210,9 +217,8 @@ async fn cw_21_a_hundred_cycles_of_connect_stream_and_drop_leave_nothing() {
     world.forgets_everybody().await;
 }
 
-#[tokio::test(flavor = "local")]
-async fn cw_28_several_callbacks_all_get_every_event() {
-    let (world, mut stage) = World::puppet().await;
+async fn cw_28_several_callbacks_all_get_every_event(wire: Wire) {
+    let (world, mut stage) = wire.puppet().await;
     let session = world.session(ALICE).await;
     let collectors: Vec<Collector> = (0..5).map(|_| Collector::bare()).collect();
     let started = session.send_streaming("go", collectors[0].clone());
@@ -231,9 +237,8 @@ async fn cw_28_several_callbacks_all_get_every_event() {
     }
 }
 
-#[tokio::test(flavor = "local")]
-async fn cw_28_a_late_subscriber_gets_the_present_state_first() {
-    let (world, mut stage) = World::puppet().await;
+async fn cw_28_a_late_subscriber_gets_the_present_state_first(wire: Wire) {
+    let (world, mut stage) = wire.puppet().await;
     let session = world.session(ALICE).await;
     let started = session.send_streaming("go", Collector::new());
     let cue = stage.turn().await;
@@ -251,9 +256,8 @@ async fn cw_28_a_late_subscriber_gets_the_present_state_first() {
     assert_eq!(late.texts(), ["after"]);
 }
 
-#[tokio::test(flavor = "local")]
-async fn cw_28_a_subscriber_to_a_finished_task_gets_its_last_state_final() {
-    let world = World::echo().await;
+async fn cw_28_a_subscriber_to_a_finished_task_gets_its_last_state_final(wire: Wire) {
+    let world = wire.echo().await;
     let session = world.session(ALICE).await;
     let response = session.send("hello").await.unwrap();
     let SendMessageResponse::Task(task) = response else { panic!("{response:?}") };
@@ -268,9 +272,8 @@ async fn cw_28_a_subscriber_to_a_finished_task_gets_its_last_state_final() {
     }
 }
 
-#[tokio::test(flavor = "local")]
-async fn cw_28_an_unsubscribed_callback_gets_no_more_events() {
-    let (world, mut stage) = World::puppet().await;
+async fn cw_28_an_unsubscribed_callback_gets_no_more_events(wire: Wire) {
+    let (world, mut stage) = wire.puppet().await;
     let session = world.session(ALICE).await;
     let (own, left) = (Collector::new(), Collector::new());
     let started = session.send_streaming("go", own.clone());
@@ -292,9 +295,8 @@ struct Silent;
 
 impl Observer for Silent {}
 
-#[tokio::test(flavor = "local")]
-async fn cw_28_a_task_without_any_callback_runs_to_its_end() {
-    let (world, mut stage) = World::puppet().await;
+async fn cw_28_a_task_without_any_callback_runs_to_its_end(wire: Wire) {
+    let (world, mut stage) = wire.puppet().await;
     let session = world.session(ALICE).await;
     let started = session.send_streaming("go", Silent);
     let task = started.task.clone();

@@ -2,7 +2,6 @@
 
 use a2a_webcap::auth::{ApiKey, Credentials};
 use a2a_webcap::authority::{Permission, Permissions};
-use a2a_webcap::client::local::{Session, TaskHandle};
 use a2a_webcap::client::{Cursor, GrantPolicy, SessionPolicy, TaskRole};
 use a2a_webcap::fault::{Fault, FaultKind};
 use a2a_webcap::model::{
@@ -12,7 +11,21 @@ use a2a_webcap::model::{
 use a2a_webcap::operations::Caller;
 
 use crate::doubles::Collector;
+use crate::party::{Session, TaskHandle, Wire, on_wires};
 use crate::world::{ALICE, BOB, World};
+
+on_wires! {
+    every: [
+        a_deleted_task_is_as_one_that_never_was,
+        a_task_that_is_not_finished_is_not_deleted_until_it_is,
+        a_foreign_task_is_deleted_by_nobody_and_answers_as_a_missing_one,
+        a_key_without_the_permission_deletes_nothing,
+        a_reader_of_a_task_that_is_deleted_is_told_and_not_left_short,
+    ]
+    objects: [
+        a_handle_deletes_only_as_owner,
+    ]
+}
 
 fn kind<T>(answer: Result<T, Fault>) -> FaultKind {
     match answer {
@@ -35,9 +48,8 @@ async fn count(session: &Session) -> u64 {
     session.list_tasks(&ListTasksRequest::default()).await.unwrap().total_size.into()
 }
 
-#[tokio::test(flavor = "local")]
-async fn a_deleted_task_is_as_one_that_never_was() {
-    let world = World::demo().await;
+async fn a_deleted_task_is_as_one_that_never_was(wire: Wire) {
+    let world = wire.demo().await;
     let session = world.session(ALICE).await;
     let (task, id) = task_of(&session, "burst 3").await;
     let (_kept, _) = task_of(&session, "burst 1").await;
@@ -54,13 +66,12 @@ async fn a_deleted_task_is_as_one_that_never_was() {
         assert_eq!(kind(subscription.ready().await), FaultKind::TaskNotFound, "{cursor:?}");
     }
     assert_eq!(kind(task.get(None).await), FaultKind::TaskNotFound, "the handle is worth nothing now");
-    assert_eq!(kind(task.cancel(None).await), FaultKind::TaskNotFound);
+    assert_eq!(kind(task.cancel().await), FaultKind::TaskNotFound);
     assert_eq!(kind(task.delete().await), FaultKind::TaskNotFound);
 }
 
-#[tokio::test(flavor = "local")]
-async fn a_task_that_is_not_finished_is_not_deleted_until_it_is() {
-    let (world, mut stage) = World::puppet().await;
+async fn a_task_that_is_not_finished_is_not_deleted_until_it_is(wire: Wire) {
+    let (world, mut stage) = wire.puppet().await;
     let session = world.session(ALICE).await;
     let collector = Collector::new();
     let started = session.send_streaming("go", collector.clone());
@@ -72,14 +83,13 @@ async fn a_task_that_is_not_finished_is_not_deleted_until_it_is() {
         assert_eq!(fault.kind(), FaultKind::UnsupportedOperation, "{state}");
         assert!(fault.message().contains("cancel"), "it says what to do: {}", fault.message());
     }
-    started.task.cancel(None).await.unwrap();
+    started.task.cancel().await.unwrap();
     started.task.delete().await.expect("it is over now");
     assert_eq!(count(&session).await, 0);
 }
 
-#[tokio::test(flavor = "local")]
-async fn a_foreign_task_is_deleted_by_nobody_and_answers_as_a_missing_one() {
-    let world = World::demo().await;
+async fn a_foreign_task_is_deleted_by_nobody_and_answers_as_a_missing_one(wire: Wire) {
+    let world = wire.demo().await;
     let alice = world.session(ALICE).await;
     let (task, id) = task_of(&alice, "burst 1").await;
     let bob = world.session(BOB).await;
@@ -95,9 +105,8 @@ async fn a_foreign_task_is_deleted_by_nobody_and_answers_as_a_missing_one() {
     assert_eq!(state_of(&task).await, TaskState::Completed);
 }
 
-#[tokio::test(flavor = "local")]
-async fn a_handle_deletes_only_as_owner() {
-    let world = World::demo().await;
+async fn a_handle_deletes_only_as_owner(wire: Wire) {
+    let world = wire.demo().await;
     let session = world.session(ALICE).await;
     let (task, _) = task_of(&session, "burst 1").await;
     for role in [TaskRole::Observe, TaskRole::Answer, TaskRole::Control] {
@@ -116,13 +125,12 @@ async fn a_handle_deletes_only_as_owner() {
     assert_eq!(kind(task.get(None).await), FaultKind::TaskNotFound, "it is gone for who shared it too");
 }
 
-#[tokio::test(flavor = "local")]
-async fn a_key_without_the_permission_deletes_nothing() {
+async fn a_key_without_the_permission_deletes_nothing(wire: Wire) {
     let key = ApiKey::generate().unwrap();
     let mut entry = key.entry("alice");
     let rest = Permission::ALL.into_iter().filter(|one| *one != Permission::Delete);
     entry.permissions = Some(rest.collect::<Permissions>());
-    let world = World::of(|builder| builder.agent(a2a_webcap::agents::Demo).key(entry)).await;
+    let world = wire.world(|builder| builder.agent(a2a_webcap::agents::Demo).key(entry)).await;
     let weak = world.session(key.expose()).await;
     let (task, id) = task_of(&weak, "burst 1").await;
     let fault = task.delete().await.expect_err("it may not");
@@ -131,9 +139,8 @@ async fn a_key_without_the_permission_deletes_nothing() {
     world.session(ALICE).await.task(&id).delete().await.expect("the same principal with another key");
 }
 
-#[tokio::test(flavor = "local")]
-async fn a_reader_of_a_task_that_is_deleted_is_told_and_not_left_short() {
-    let world = World::demo().await;
+async fn a_reader_of_a_task_that_is_deleted_is_told_and_not_left_short(wire: Wire) {
+    let world = wire.demo().await;
     let session = world.session(ALICE).await;
     let (task, _) = task_of(&session, "burst 20000").await;
     let slow = Collector::gated(Default::default());

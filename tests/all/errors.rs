@@ -12,9 +12,28 @@ use futures::FutureExt as _;
 use std::time::Duration;
 
 use crate::doubles::Collector;
+use crate::party::{Wire, on_wires};
 use crate::proxy::{Mode, Proxy};
 use crate::raw::Raw;
-use crate::world::{ALICE, World, connect, soon, until};
+use crate::world::{ALICE, World, soon, until};
+
+on_wires! {
+    every: [
+        ak_c01_a_line_cut_in_the_middle_of_a_request_is_a_typed_error,
+        ak_c01_a_line_cut_before_the_reply_is_a_typed_error,
+        ak_c01_a_truncated_reply_is_a_typed_error,
+        ak_c01_a_corrupt_frame_to_the_client_is_a_typed_error,
+        ak_c01_a_corrupt_message_to_the_client_is_a_typed_error,
+        ak_c01_a_corrupt_frame_to_the_server_is_a_typed_error,
+        ak_c02_a_line_that_breaks_mid_stream_leaves_what_came_and_is_cleaned_up,
+        ak_c02_an_agent_that_fails_mid_stream_leaves_what_it_said_and_one_failure,
+        push_notifications_are_refused_as_the_card_says,
+    ]
+    objects: [
+        ak_c01_a_slow_reply_comes_late_and_whoever_gave_it_up_loses_nothing_else,
+        the_stub_that_comes_with_an_error_is_broken_with_the_same_error,
+    ]
+}
 
 /// A typed failure of the line, and nothing else.
 fn assert_lost<T: std::fmt::Debug>(answer: Result<T, Fault>) {
@@ -23,72 +42,65 @@ fn assert_lost<T: std::fmt::Debug>(answer: Result<T, Fault>) {
 }
 
 /// Does what is given to the line under a call, which must fail in a typed way; then a new line works.
-async fn spoilt(spoil: impl FnOnce(&Proxy)) {
-    let world = World::echo().await;
+async fn spoilt(wire: Wire, spoil: impl FnOnce(&Proxy)) {
+    let world = wire.echo().await;
     let proxy = Proxy::before(world.server.local_addr()).await;
-    let connection = connect(&proxy.url()).await;
-    let session = connection.authenticate(&Credentials::api_key(ALICE));
+    let connection = wire.connect(&proxy.url()).await;
+    let session = connection.authenticate(ALICE);
     session.ready().await.unwrap();
     spoil(&proxy);
     assert_lost(soon("the call fails", session.who_am_i()).await);
     assert_lost(soon("so does the next", session.who_am_i()).await);
-    soon("the connection ends", connection.transport().closed()).await;
-    let again = connect(&proxy.url()).await.authenticate(&Credentials::api_key(ALICE));
+    soon("the connection ends", connection.closed()).await;
+    let again = wire.connect(&proxy.url()).await.authenticate(ALICE);
     assert_eq!(again.who_am_i().await.unwrap().subject, "alice");
     drop((connection, session, again));
     world.forgets_everybody().await;
 }
 
-#[tokio::test(flavor = "local")]
-async fn ak_c01_a_line_cut_in_the_middle_of_a_request_is_a_typed_error() {
-    spoilt(|proxy| proxy.requests(Mode::CutAfter(9))).await;
+async fn ak_c01_a_line_cut_in_the_middle_of_a_request_is_a_typed_error(wire: Wire) {
+    spoilt(wire, |proxy| proxy.requests(Mode::CutAfter(9))).await;
 }
 
-#[tokio::test(flavor = "local")]
-async fn ak_c01_a_line_cut_before_the_reply_is_a_typed_error() {
-    spoilt(|proxy| proxy.replies(Mode::CutAfter(0))).await;
+async fn ak_c01_a_line_cut_before_the_reply_is_a_typed_error(wire: Wire) {
+    spoilt(wire, |proxy| proxy.replies(Mode::CutAfter(0))).await;
 }
 
-#[tokio::test(flavor = "local")]
-async fn ak_c01_a_truncated_reply_is_a_typed_error() {
-    spoilt(|proxy| proxy.replies(Mode::CutAfter(20))).await;
+async fn ak_c01_a_truncated_reply_is_a_typed_error(wire: Wire) {
+    spoilt(wire, |proxy| proxy.replies(Mode::CutAfter(20))).await;
 }
 
 /// The same where what arrives is not what was sent: the error says that, and not more.
-async fn corrupted(spoil: impl FnOnce(&Proxy)) {
-    let world = World::echo().await;
+async fn corrupted(wire: Wire, spoil: impl FnOnce(&Proxy)) {
+    let world = wire.echo().await;
     let proxy = Proxy::before(world.server.local_addr()).await;
-    let session = connect(&proxy.url()).await.authenticate(&Credentials::api_key(ALICE));
+    let session = wire.connect(&proxy.url()).await.authenticate(ALICE);
     session.ready().await.unwrap();
     spoil(&proxy);
     let fault = soon("the call fails", session.who_am_i()).await.unwrap_err();
     assert!(matches!(fault.kind(), FaultKind::Disconnected | FaultKind::InvalidRequest), "{fault:?}");
-    let again = connect(&proxy.url()).await.authenticate(&Credentials::api_key(ALICE));
+    let again = wire.connect(&proxy.url()).await.authenticate(ALICE);
     assert_eq!(again.who_am_i().await.unwrap().subject, "alice");
     drop((session, again));
     world.forgets_everybody().await;
 }
 
-#[tokio::test(flavor = "local")]
-async fn ak_c01_a_corrupt_frame_to_the_client_is_a_typed_error() {
-    corrupted(|proxy| proxy.replies(Mode::SpoilFrame)).await;
+async fn ak_c01_a_corrupt_frame_to_the_client_is_a_typed_error(wire: Wire) {
+    corrupted(wire, |proxy| proxy.replies(Mode::SpoilFrame)).await;
 }
 
-#[tokio::test(flavor = "local")]
-async fn ak_c01_a_corrupt_message_to_the_client_is_a_typed_error() {
-    corrupted(|proxy| proxy.replies(Mode::SpoilContent)).await;
+async fn ak_c01_a_corrupt_message_to_the_client_is_a_typed_error(wire: Wire) {
+    corrupted(wire, |proxy| proxy.replies(Mode::SpoilContent)).await;
 }
 
-#[tokio::test(flavor = "local")]
-async fn ak_c01_a_corrupt_frame_to_the_server_is_a_typed_error() {
-    corrupted(|proxy| proxy.requests(Mode::SpoilFrame)).await;
+async fn ak_c01_a_corrupt_frame_to_the_server_is_a_typed_error(wire: Wire) {
+    corrupted(wire, |proxy| proxy.requests(Mode::SpoilFrame)).await;
 }
 
-#[tokio::test(flavor = "local")]
-async fn ak_c01_a_slow_reply_comes_late_and_whoever_gave_it_up_loses_nothing_else() {
-    let world = World::echo().await;
+async fn ak_c01_a_slow_reply_comes_late_and_whoever_gave_it_up_loses_nothing_else(wire: Wire) {
+    let world = wire.echo().await;
     let proxy = Proxy::before(world.server.local_addr()).await;
-    let session = connect(&proxy.url()).await.authenticate(&Credentials::api_key(ALICE));
+    let session = wire.connect(&proxy.url()).await.authenticate(ALICE);
     session.ready().await.unwrap();
     proxy.replies(Mode::Hold);
     let (mut patient, mut given_up) = (session.who_am_i(), session.who_am_i());
@@ -145,9 +157,30 @@ async fn ak_c02_a_stream_that_breaks_keeps_what_came_gives_one_error_and_is_clea
     world.forgets_everybody().await;
 }
 
-#[tokio::test(flavor = "local")]
-async fn ak_c02_an_agent_that_fails_mid_stream_leaves_what_it_said_and_one_failure() {
-    let (world, mut stage) = World::puppet().await;
+async fn ak_c02_a_line_that_breaks_mid_stream_leaves_what_came_and_is_cleaned_up(wire: Wire) {
+    let (world, mut stage) = wire.puppet().await;
+    let proxy = Proxy::before(world.server.local_addr()).await;
+    let session = wire.connect(&proxy.url()).await.authenticate(ALICE);
+    let collector = Collector::bare();
+    let started = session.send_streaming("go", collector.clone());
+    let cue = stage.turn().await;
+    cue.works().await;
+    cue.says("one").await;
+    cue.says("two").await;
+    collector.has(4).await;
+    proxy.replies(Mode::CutAfter(0));
+    cue.says("three").await;
+    assert_lost(soon("the error", started.task.get(None)).await);
+    assert_lost(soon("it is the same", session.who_am_i()).await);
+    assert_eq!((collector.texts(), collector.ended()), (vec!["one".to_owned(), "two".to_owned()], None));
+    until("the server has let go", || world.counts().feeds == 0).await;
+    cue.end();
+    drop((session, started));
+    world.forgets_everybody().await;
+}
+
+async fn ak_c02_an_agent_that_fails_mid_stream_leaves_what_it_said_and_one_failure(wire: Wire) {
+    let (world, mut stage) = wire.puppet().await;
     let session = world.session(ALICE).await;
     let collector = Collector::new();
     let started = session.send_streaming("go", collector.clone());
@@ -171,6 +204,7 @@ fn speaking(name: &str, value: &str) -> ServiceParameters {
 async fn another_version_of_a2a_is_refused_by_every_object() {
     let (world, mut stage) = World::puppet().await;
     let session = world.session(ALICE).await;
+    let session = session.capnp();
     let started = session.send_streaming("go", Collector::new());
     let cue = stage.turn().await;
     let id = cue.turn.task_id.clone();
@@ -180,7 +214,7 @@ async fn another_version_of_a2a_is_refused_by_every_object() {
         assert_eq!((fault.kind(), fault.kind().code()), (FaultKind::VersionNotSupported, -32009), "{what}");
         assert_eq!(fault.metadata().get("supported").map(String::as_str), Some("1.0"), "{what}");
     };
-    let connection = world.connection().await.with_parameters(two.clone());
+    let connection = world.connection().await.capnp().clone().with_parameters(two.clone());
     not_spoken(connection.authenticate(&Credentials::api_key(ALICE)).ready().await, "authenticate");
     not_spoken(connection.agent_card("").await.map(drop), "getAgentCard");
     let other = session.clone().with_parameters(two.clone());
@@ -198,9 +232,8 @@ async fn another_version_of_a2a_is_refused_by_every_object() {
     }
 }
 
-#[tokio::test(flavor = "local")]
-async fn push_notifications_are_refused_as_the_card_says() {
-    let world = World::demo().await;
+async fn push_notifications_are_refused_as_the_card_says(wire: Wire) {
+    let world = wire.demo().await;
     let session = world.session(ALICE).await;
     let sent = session.send("burst 1").await.unwrap();
     let SendMessageResponse::Task(task) = sent else { panic!("{sent:?}") };
@@ -262,9 +295,8 @@ async fn a_call_pipelined_on_a_failed_one_throws_the_first_error_with_its_mark()
     assert!(error.extra.contains("A2A -32001 TASK_NOT_FOUND: "), "{}", error.extra);
 }
 
-#[tokio::test(flavor = "local")]
-async fn the_stub_that_comes_with_an_error_is_broken_with_the_same_error() {
-    let world = World::echo().await;
+async fn the_stub_that_comes_with_an_error_is_broken_with_the_same_error(wire: Wire) {
+    let world = wire.echo().await;
     let session = world.session(ALICE).await;
     let task = session.task("no-such-task");
     let first = task.ready().await.unwrap_err();
@@ -302,6 +334,7 @@ const EXTENSION: &str = "https://example.org/extension";
 async fn a_required_extension_must_be_asked_for_in_every_call_and_the_reply_names_it() {
     let world = World::of(|builder| builder.agent(Extended)).await;
     let plain = world.session(ALICE).await;
+    let plain = plain.capnp();
     let fault = plain.send("hello").await.unwrap_err();
     assert_eq!((fault.kind(), fault.kind().code()), (FaultKind::ExtensionSupportRequired, -32008));
     let asking = plain.clone().with_parameters(speaking("A2A-Extensions", EXTENSION));

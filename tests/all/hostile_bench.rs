@@ -12,6 +12,7 @@ use a2a_webcap::limits::Limits;
 use tokio::task::JoinHandle;
 
 use crate::hostile_peer::{Ended, Peer};
+use crate::party::Wire;
 use crate::world::{World, soon};
 
 /// A server with small bounds.
@@ -45,6 +46,11 @@ impl Bench {
         let mut limits = small();
         change(&mut limits);
         Self { world: World::of(|builder| builder.agent(Demo).limits(limits)).await }
+    }
+
+    /// The same, to be spoken to over this wire.
+    pub(crate) fn over(self, wire: Wire) -> Self {
+        Self { world: self.world.over(wire) }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {

@@ -14,10 +14,17 @@ use futures::future::join_all;
 use crate::hostile_bench::{Bench, run, settles};
 use crate::hostile_peer::{Peer, Target, UPGRADE};
 use crate::line::Line;
+use crate::party::{Wire, on_wires};
 use crate::world::{ALICE, BOB, World, limits, soon, until};
 
+on_wires! {
+    blocking: [
+        ak_w09_concurrent_clients_each_get_their_own_reply,
+    ]
+}
+
 /// Times that a test can wait for: the proportions are those of the defaults.
-fn scaled(wire: &mut WireLimits) {
+pub(crate) fn scaled(wire: &mut WireLimits) {
     wire.ping_interval = Duration::from_millis(400);
     wire.idle_timeout = Duration::from_millis(1_200);
 }
@@ -205,11 +212,10 @@ async fn ak_w07_a_client_notices_a_line_that_went_dead_and_its_stream_goes_on() 
     settles(&world.server).await;
 }
 
-#[test]
-fn ak_w09_concurrent_clients_each_get_their_own_reply() {
+fn ak_w09_concurrent_clients_each_get_their_own_reply(wire: Wire) {
     run(async {
         let limits = limits(|limits| limits.net.connections_per_address = 1_000);
-        let world = World::of(|builder| builder.agent(Echo).limits(limits)).await;
+        let world = wire.world(|builder| builder.agent(Echo).limits(limits)).await;
         for count in [10, 100] {
             let mut sessions = Vec::new();
             for _ in 0..count {

@@ -4,17 +4,25 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use a2a_webcap::agents::Demo;
-use a2a_webcap::client::local::{Connection, Session};
-use a2a_webcap::client::{At, Client, Credentials, Cursor, GrantPolicy, Observer, SessionPolicy, TaskRole};
+use a2a_webcap::client::{At, Client, Cursor, GrantPolicy, Observer, SessionPolicy, TaskRole};
 use a2a_webcap::fault::{Fault, FaultKind, Result};
 use a2a_webcap::limits::Limits;
 use a2a_webcap::model::{StreamEnd, TaskArtifactUpdateEvent};
-use a2a_webcap::transport::Counters;
 use futures::future::join_all;
+use serde_json::json;
 
 use crate::hostile_bench::{alone, resident_bytes, run, settles};
 use crate::hostile_peer::Peer;
+use crate::party::{Session, Wire, on_wires};
+use crate::web::{Web, message};
 use crate::world::{ALICE, BOB, World, soon, until};
+
+on_wires! {
+    blocking: [
+        a_thousand_connections_leave_nothing_behind,
+        a_thousand_sessions_on_one_connection_leave_its_tables_empty,
+    ]
+}
 
 /// What memory may gain from the first third of the rounds to their end.
 const GROWTH: usize = 2 << 20;
@@ -140,6 +148,14 @@ async fn world() -> World {
 
 /// A peer that is cut off in the midst of its stream.
 async fn cut(world: &World) {
+    if world.wire == Wire::Capnweb {
+        let mut web = Web::connect(world).await;
+        let session = web.authenticate(ALICE).await;
+        web.push(session, "sendMessageStreaming", json!([message("stream 4 1ms"), null, ["export", -1]]))
+            .await;
+        web.called_unanswered().await;
+        return;
+    }
     let mut peer = Peer::connect(world.server.local_addr()).await;
     let session = peer.authenticate(ALICE).await;
     peer.send_streaming(session, "stream 4 1ms", 0).await;
@@ -161,11 +177,10 @@ async fn connect_and_let_go(world: &World, round: usize) {
     }
 }
 
-#[test]
-fn a_thousand_connections_leave_nothing_behind() {
-    alone("leaks::a_thousand_connections_leave_nothing_behind", || {
+fn a_thousand_connections_leave_nothing_behind(wire: Wire) {
+    alone(&format!("leaks::over_{wire}::a_thousand_connections_leave_nothing_behind"), || {
         run(async {
-            let world = world().await;
+            let world = world().await.over(wire);
             let mut before = 0;
             for rounds in 0..1_000 / AT_ONCE {
                 let rounds = rounds * AT_ONCE..(rounds + 1) * AT_ONCE;
@@ -185,37 +200,33 @@ fn a_thousand_connections_leave_nothing_behind() {
     });
 }
 
-#[test]
-fn a_thousand_sessions_on_one_connection_leave_its_tables_empty() {
-    alone("leaks::a_thousand_sessions_on_one_connection_leave_its_tables_empty", || {
-        run(async {
-            let world = world().await;
-            let connection = world.connection().await;
-            let key = Credentials::api_key(BOB);
-            let mut before = 0;
-            for round in 0..1_000 {
-                // What is given up unanswered is counted for the connection's life: see `abandoned`.
-                let order = [0, 1, 3, 5, 6, 8, 9, 10][round % 8];
-                let_go(connection.authenticate(&key), order).await;
-                if round == 333 {
-                    before = resident_bytes();
+fn a_thousand_sessions_on_one_connection_leave_its_tables_empty(wire: Wire) {
+    alone(
+        &format!("leaks::over_{wire}::a_thousand_sessions_on_one_connection_leave_its_tables_empty"),
+        || {
+            run(async {
+                let world = world().await.over(wire);
+                let connection = world.connection().await;
+                connection.info().await.unwrap();
+                let empty = connection.tables();
+                let mut before = 0;
+                for round in 0..1_000 {
+                    // What is given up unanswered is counted for the connection's life: see `abandoned`.
+                    let order = [0, 1, 3, 5, 6, 8, 9, 10][round % 8];
+                    let_go(connection.authenticate(BOB), order).await;
+                    if round == 333 {
+                        before = resident_bytes();
+                    }
                 }
-            }
-            until("the tables are empty", || tables(&connection) == [0; 6]).await;
-            let grown = resident_bytes().saturating_sub(before);
-            println!("1000 sessions: {} KiB more than after 333", grown >> 10);
-            assert!(grown < GROWTH, "{grown} bytes more");
-            drop(connection);
-            settles(&world.server).await;
-        });
-    });
-}
-
-/// What our end of a connection knows of both: theirs mirrors it. The bootstrap call stands for ever.
-fn tables(connection: &Connection) -> [usize; 6] {
-    let Counters { questions, answers, abandoned, calls, exports, imports, .. } =
-        connection.transport().counters();
-    [questions, answers, abandoned, calls.saturating_sub(1), exports, imports.saturating_sub(1)]
+                until("the tables are empty", || connection.tables().is_within(empty)).await;
+                let grown = resident_bytes().saturating_sub(before);
+                println!("1000 sessions: {} KiB more than after 333", grown >> 10);
+                assert!(grown < GROWTH, "{grown} bytes more");
+                drop(connection);
+                settles(&world.server).await;
+            });
+        },
+    );
 }
 
 #[test]

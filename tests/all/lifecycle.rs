@@ -2,14 +2,32 @@
 
 use TaskState::{AuthRequired, Canceled, Completed, Failed, InputRequired, Rejected, Submitted, Working};
 use a2a_webcap::agent::UpdateError;
-use a2a_webcap::client::local::{Session, Subscription};
 use a2a_webcap::client::{Cursor, SendCall};
 use a2a_webcap::model::{
     EndReason, GetTaskRequest, Id, ListTasksRequest, Message, StreamResponse, TaskState,
 };
 
 use crate::doubles::{Collector, Cue, Stage};
+use crate::party::{Session, Subscription, Wire, on_wires};
 use crate::world::{ALICE, World, until};
+
+on_wires! {
+    every: [
+        gc_01_a_task_takes_the_states_that_the_table_allows_and_no_other,
+        gc_01_the_seeds_path_is_submitted_working_then_input_required_completed_or_failed,
+        gc_02_events_come_as_task_then_submitted_then_working_then_content_then_final,
+        gc_03_exactly_one_event_is_final_and_it_is_the_last,
+        gc_10_task_and_context_are_the_same_in_every_event_and_answer,
+        as_23_a_task_that_completes_ends_its_stream_final_and_completed,
+        as_23_a_task_that_fails_ends_its_stream_final_and_failed_with_the_reason,
+        as_23_a_task_that_is_canceled_from_outside_ends_its_stream_final_and_canceled,
+        as_24_a_client_that_disconnects_mid_stream_leaves_nothing_behind,
+        as_25_everything_that_was_said_arrives_before_the_final_event,
+        as_26_submitted_becomes_working_and_working_becomes_completed_failed_or_canceled,
+        as_27_a_completed_task_does_not_work_again,
+        as_27_a_canceled_task_is_not_completed,
+    ]
+}
 
 /// What may follow a state that is not terminal, as the design says.
 fn legal(from: TaskState) -> &'static [TaskState] {
@@ -35,9 +53,8 @@ async fn state_of(session: &Session, id: &Id) -> TaskState {
     session.get_task(&GetTaskRequest::new(id.clone())).await.unwrap().state()
 }
 
-#[tokio::test(flavor = "local")]
-async fn gc_01_a_task_takes_the_states_that_the_table_allows_and_no_other() {
-    let (world, mut stage) = World::puppet().await;
+async fn gc_01_a_task_takes_the_states_that_the_table_allows_and_no_other(wire: Wire) {
+    let (world, mut stage) = wire.puppet().await;
     let session = world.session(ALICE).await;
     for from in [Submitted, Working, InputRequired, AuthRequired] {
         for to in TaskState::ALL {
@@ -57,9 +74,8 @@ async fn gc_01_a_task_takes_the_states_that_the_table_allows_and_no_other() {
     }
 }
 
-#[tokio::test(flavor = "local")]
-async fn gc_01_the_seeds_path_is_submitted_working_then_input_required_completed_or_failed() {
-    let world = World::demo().await;
+async fn gc_01_the_seeds_path_is_submitted_working_then_input_required_completed_or_failed(wire: Wire) {
+    let world = wire.demo().await;
     let session = world.session(ALICE).await;
     for (text, states) in [
         ("stream 2 0", vec![Submitted, Working, Completed]),
@@ -73,9 +89,8 @@ async fn gc_01_the_seeds_path_is_submitted_working_then_input_required_completed
     }
 }
 
-#[tokio::test(flavor = "local")]
-async fn gc_02_events_come_as_task_then_submitted_then_working_then_content_then_final() {
-    let (world, mut stage) = World::puppet().await;
+async fn gc_02_events_come_as_task_then_submitted_then_working_then_content_then_final(wire: Wire) {
+    let (world, mut stage) = wire.puppet().await;
     let session = world.session(ALICE).await;
     let collector = Collector::new();
     let _started = session.send_streaming("go", collector.clone());
@@ -103,9 +118,8 @@ async fn gc_02_events_come_as_task_then_submitted_then_working_then_content_then
     );
 }
 
-#[tokio::test(flavor = "local")]
-async fn gc_03_exactly_one_event_is_final_and_it_is_the_last() {
-    let world = World::demo().await;
+async fn gc_03_exactly_one_event_is_final_and_it_is_the_last(wire: Wire) {
+    let world = wire.demo().await;
     let session = world.session(ALICE).await;
     for text in ["stream 5 0", "ask", "fail", "reject", "burst 200", "talk to me", "message hello"] {
         let collector = Collector::new();
@@ -125,9 +139,8 @@ async fn gc_03_exactly_one_event_is_final_and_it_is_the_last() {
     }
 }
 
-#[tokio::test(flavor = "local")]
-async fn gc_10_task_and_context_are_the_same_in_every_event_and_answer() {
-    let (world, mut stage) = World::puppet().await;
+async fn gc_10_task_and_context_are_the_same_in_every_event_and_answer(wire: Wire) {
+    let (world, mut stage) = wire.puppet().await;
     let session = world.session(ALICE).await;
     let (own, other) = (Collector::new(), Collector::new());
     let started = session.send_streaming(Message::user("go").in_context("the-context"), own.clone());
@@ -180,8 +193,8 @@ struct Watched {
     _stage: Stage,
 }
 
-async fn watched() -> Watched {
-    let (world, mut stage) = World::puppet().await;
+async fn watched(wire: Wire) -> Watched {
+    let (world, mut stage) = wire.puppet().await;
     let session = world.session(ALICE).await;
     session.send(SendCall::from("go").return_immediately()).await.unwrap();
     let cue = stage.turn().await;
@@ -192,18 +205,16 @@ async fn watched() -> Watched {
     Watched { world, session, cue, collector, held, _stage: stage }
 }
 
-#[tokio::test(flavor = "local")]
-async fn as_23_a_task_that_completes_ends_its_stream_final_and_completed() {
-    let Watched { world: _world, cue, collector, held: _held, .. } = watched().await;
+async fn as_23_a_task_that_completes_ends_its_stream_final_and_completed(wire: Wire) {
+    let Watched { world: _world, cue, collector, held: _held, .. } = watched(wire).await;
     cue.end();
     let last = collector.wait_for_final().await;
     assert_eq!((last.is_final, last.state()), (true, Some(Completed)));
     assert_eq!(collector.end().await.reason, EndReason::Completed);
 }
 
-#[tokio::test(flavor = "local")]
-async fn as_23_a_task_that_fails_ends_its_stream_final_and_failed_with_the_reason() {
-    let Watched { world: _world, cue, collector, held: _held, .. } = watched().await;
+async fn as_23_a_task_that_fails_ends_its_stream_final_and_failed_with_the_reason(wire: Wire) {
+    let Watched { world: _world, cue, collector, held: _held, .. } = watched(wire).await;
     cue.fail("out of paper");
     let last = collector.wait_for_final().await;
     assert_eq!((last.is_final, last.state()), (true, Some(Failed)));
@@ -212,19 +223,17 @@ async fn as_23_a_task_that_fails_ends_its_stream_final_and_failed_with_the_reaso
     assert_eq!(collector.end().await.reason, EndReason::Completed);
 }
 
-#[tokio::test(flavor = "local")]
-async fn as_23_a_task_that_is_canceled_from_outside_ends_its_stream_final_and_canceled() {
-    let Watched { world, cue, collector, held: _held, .. } = watched().await;
+async fn as_23_a_task_that_is_canceled_from_outside_ends_its_stream_final_and_canceled(wire: Wire) {
+    let Watched { world, cue, collector, held: _held, .. } = watched(wire).await;
     let elsewhere = world.session(ALICE).await;
-    elsewhere.task(&cue.turn.task_id).cancel(None).await.unwrap();
+    elsewhere.task(&cue.turn.task_id).cancel().await.unwrap();
     let last = collector.wait_for_final().await;
     assert_eq!((last.is_final, last.state()), (true, Some(Canceled)));
     assert_eq!(collector.end().await.reason, EndReason::Completed);
 }
 
-#[tokio::test(flavor = "local")]
-async fn as_24_a_client_that_disconnects_mid_stream_leaves_nothing_behind() {
-    let Watched { world, session, cue, held, .. } = watched().await;
+async fn as_24_a_client_that_disconnects_mid_stream_leaves_nothing_behind(wire: Wire) {
+    let Watched { world, session, cue, held, .. } = watched(wire).await;
     cue.says("one").await;
     drop((session, held));
     until("the stream has ended", || world.counts().feeds == 0).await;
@@ -233,9 +242,8 @@ async fn as_24_a_client_that_disconnects_mid_stream_leaves_nothing_behind() {
     world.forgets_everybody().await;
 }
 
-#[tokio::test(flavor = "local")]
-async fn as_25_everything_that_was_said_arrives_before_the_final_event() {
-    let Watched { world: _world, cue, collector, held: _held, .. } = watched().await;
+async fn as_25_everything_that_was_said_arrives_before_the_final_event(wire: Wire) {
+    let Watched { world: _world, cue, collector, held: _held, .. } = watched(wire).await;
     for n in 0..100 {
         cue.updates.chunk("text", n.to_string(), n > 0, n == 99).await.unwrap();
     }
@@ -246,19 +254,17 @@ async fn as_25_everything_that_was_said_arrives_before_the_final_event() {
     assert!(collector.events().last().unwrap().is_final);
 }
 
-#[tokio::test(flavor = "local")]
-async fn as_26_submitted_becomes_working_and_working_becomes_completed_failed_or_canceled() {
+async fn as_26_submitted_becomes_working_and_working_becomes_completed_failed_or_canceled(wire: Wire) {
     for to in [Completed, Failed, Canceled] {
-        let Watched { world: _world, cue, collector, held: _held, .. } = watched().await;
+        let Watched { world: _world, cue, collector, held: _held, .. } = watched(wire).await;
         cue.updates.state(to, None).await.unwrap();
         collector.end().await;
         assert_eq!(collector.states(), [Submitted, Working, to]);
     }
 }
 
-#[tokio::test(flavor = "local")]
-async fn as_27_a_completed_task_does_not_work_again() {
-    let Watched { world, session, cue, collector, held: _held, .. } = watched().await;
+async fn as_27_a_completed_task_does_not_work_again(wire: Wire) {
+    let Watched { world, session, cue, collector, held: _held, .. } = watched(wire).await;
     cue.updates.complete().await.unwrap();
     assert_eq!(cue.updates.working().await, Err(UpdateError::Over));
     assert_eq!(cue.updates.text("late", "late").await, Err(UpdateError::Over));
@@ -267,10 +273,9 @@ async fn as_27_a_completed_task_does_not_work_again() {
     assert_eq!((task.state(), task.artifacts.len(), world.counts().events), (Completed, 0, 3));
 }
 
-#[tokio::test(flavor = "local")]
-async fn as_27_a_canceled_task_is_not_completed() {
-    let Watched { world, session, cue, collector, held: _held, .. } = watched().await;
-    session.task(&cue.turn.task_id).cancel(None).await.unwrap();
+async fn as_27_a_canceled_task_is_not_completed(wire: Wire) {
+    let Watched { world, session, cue, collector, held: _held, .. } = watched(wire).await;
+    session.task(&cue.turn.task_id).cancel().await.unwrap();
     let _ = cue.updates.complete().await;
     assert!(cue.updates.flush().await.is_err(), "the agent learns that it speaks in vain");
     assert_eq!(collector.end().await.last_seq, 3);

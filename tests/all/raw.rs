@@ -59,15 +59,9 @@ pub(crate) struct Log {
     calls: Rc<RefCell<Vec<Called>>>,
     end: Rc<Cell<Option<EndReason>>>,
     gate: Option<Rc<Semaphore>>,
-    asked: Option<operations::Client>,
 }
 
 impl Log {
-    /// One that asks this about the task whenever a status comes.
-    pub(crate) fn asking(asked: operations::Client) -> Self {
-        Self { asked: Some(asked), ..Self::default() }
-    }
-
     /// One that takes an event only when [`admit`](Self::admit) lets it.
     pub(crate) fn gated() -> Self {
         Self { gate: Some(Rc::new(Semaphore::new(0))), ..Self::default() }
@@ -124,11 +118,6 @@ impl task_observer::Server for Log {
         self: Rc<Self>,
         params: task_observer::OnStatusUpdateParams,
     ) -> capnp::Result<()> {
-        if let Some(session) = &self.asked {
-            let mut call = session.get_task_request();
-            call.get().init_request().set_id(params.get()?.get_update()?.get_task_id()?);
-            assert!(!call.send().promise.await?.get()?.has_error());
-        }
         self.take("onStatusUpdate", vec![params.get()?.get_seq()]).await;
         Ok(())
     }

@@ -9,7 +9,28 @@ use a2a_webcap::model::{
 };
 
 use crate::doubles::Collector;
-use crate::world::{ALICE, World, soon, until};
+use crate::party::{Wire, on_wires};
+use crate::world::{ALICE, soon, until};
+
+on_wires! {
+    every: [
+        cw_01_a_send_opens_a_task_and_answers_with_it_when_it_stops,
+        cw_01_a_send_answers_with_a_message_where_the_agent_does,
+        cw_01_a_send_with_a_task_id_continues_that_task,
+        cw_02_a_streaming_send_gives_a_live_task_and_its_events_reach_the_callback,
+        cw_03_get_task_has_the_last_messages_of_its_history,
+        cw_04_list_tasks_filters_by_context_and_state_newest_first_page_by_page,
+        cw_05_cancel_of_a_running_task_answers_with_it_canceled,
+        cw_05_cancel_of_a_finished_task_is_refused_and_writes_no_event,
+        as_13_a_send_is_dispatched_and_its_stream_ends_final_and_completed,
+        as_14_get_of_a_known_task_gives_its_current_state_and_then_completed,
+        as_15_get_of_an_unknown_task_is_task_not_found,
+        as_16_a_list_by_context_has_every_task_of_it,
+        as_17_a_list_by_an_unknown_context_is_empty_and_no_error,
+        as_18_cancel_of_a_running_task_stops_its_agent,
+        a_cursor_at_the_last_event_of_a_finished_task_brings_only_on_end,
+    ]
+}
 
 /// The task of an answer.
 fn task(response: SendMessageResponse) -> Task {
@@ -19,9 +40,8 @@ fn task(response: SendMessageResponse) -> Task {
     }
 }
 
-#[tokio::test(flavor = "local")]
-async fn cw_01_a_send_opens_a_task_and_answers_with_it_when_it_stops() {
-    let world = World::echo().await;
+async fn cw_01_a_send_opens_a_task_and_answers_with_it_when_it_stops(wire: Wire) {
+    let world = wire.echo().await;
     let session = world.session(ALICE).await;
     let task = task(session.send("hello").await.unwrap());
     assert_eq!(task.state(), TaskState::Completed);
@@ -29,9 +49,8 @@ async fn cw_01_a_send_opens_a_task_and_answers_with_it_when_it_stops() {
     assert_eq!(task.history[0].text(), "hello");
 }
 
-#[tokio::test(flavor = "local")]
-async fn cw_01_a_send_answers_with_a_message_where_the_agent_does() {
-    let world = World::demo().await;
+async fn cw_01_a_send_answers_with_a_message_where_the_agent_does(wire: Wire) {
+    let world = wire.demo().await;
     let session = world.session(ALICE).await;
     let response = session.send("message good day").await.unwrap();
     let SendMessageResponse::Message(message) = response else { panic!("{response:?}") };
@@ -39,9 +58,8 @@ async fn cw_01_a_send_answers_with_a_message_where_the_agent_does() {
     assert_eq!(session.list_tasks(&ListTasksRequest::default()).await.unwrap().total_size, 0);
 }
 
-#[tokio::test(flavor = "local")]
-async fn cw_01_a_send_with_a_task_id_continues_that_task() {
-    let world = World::demo().await;
+async fn cw_01_a_send_with_a_task_id_continues_that_task(wire: Wire) {
+    let world = wire.demo().await;
     let session = world.session(ALICE).await;
     let asked = task(session.send("ask").await.unwrap());
     assert_eq!(asked.state(), TaskState::InputRequired);
@@ -52,9 +70,8 @@ async fn cw_01_a_send_with_a_task_id_continues_that_task() {
     assert_eq!(done.artifacts[0].text_content(), "You said: Dana");
 }
 
-#[tokio::test(flavor = "local")]
-async fn cw_02_a_streaming_send_gives_a_live_task_and_its_events_reach_the_callback() {
-    let (world, mut stage) = World::puppet().await;
+async fn cw_02_a_streaming_send_gives_a_live_task_and_its_events_reach_the_callback(wire: Wire) {
+    let (world, mut stage) = wire.puppet().await;
     let session = world.session(ALICE).await;
     let collector = Collector::bare();
     let started = session.send_streaming("go", collector.clone());
@@ -71,9 +88,8 @@ async fn cw_02_a_streaming_send_gives_a_live_task_and_its_events_reach_the_callb
     assert_eq!(collector.texts(), ["one"]);
 }
 
-#[tokio::test(flavor = "local")]
-async fn cw_03_get_task_has_the_last_messages_of_its_history() {
-    let world = World::demo().await;
+async fn cw_03_get_task_has_the_last_messages_of_its_history(wire: Wire) {
+    let world = wire.demo().await;
     let session = world.session(ALICE).await;
     let asked = task(session.send("ask").await.unwrap());
     session.send(Message::user("Dana").in_task(asked.id.clone())).await.unwrap();
@@ -88,10 +104,9 @@ async fn cw_03_get_task_has_the_last_messages_of_its_history() {
     assert!(history(Some(0)).await.is_empty());
 }
 
-#[tokio::test(flavor = "local")]
-async fn cw_04_list_tasks_filters_by_context_and_state_newest_first_page_by_page() {
+async fn cw_04_list_tasks_filters_by_context_and_state_newest_first_page_by_page(wire: Wire) {
     let clock = Clock::standing_at(Timestamp::from_unix_nanos(1_000));
-    let world = World::of(|builder| builder.agent(a2a_webcap::agents::Demo).clock(clock.clone())).await;
+    let world = wire.world(|builder| builder.agent(a2a_webcap::agents::Demo).clock(clock.clone())).await;
     let session = world.session(ALICE).await;
     let mut ids = Vec::new();
     for (at, (text, context)) in
@@ -122,9 +137,8 @@ async fn cw_04_list_tasks_filters_by_context_and_state_newest_first_page_by_page
     assert_eq!(rest, (vec![0], 3, String::new()));
 }
 
-#[tokio::test(flavor = "local")]
-async fn cw_05_cancel_of_a_running_task_answers_with_it_canceled() {
-    let (world, mut stage) = World::puppet().await;
+async fn cw_05_cancel_of_a_running_task_answers_with_it_canceled(wire: Wire) {
+    let (world, mut stage) = wire.puppet().await;
     let session = world.session(ALICE).await;
     let collector = Collector::bare();
     let _started = session.send_streaming("go", collector.clone());
@@ -136,9 +150,8 @@ async fn cw_05_cancel_of_a_running_task_answers_with_it_canceled() {
     assert_eq!(collector.states().last(), Some(&TaskState::Canceled));
 }
 
-#[tokio::test(flavor = "local")]
-async fn cw_05_cancel_of_a_finished_task_is_refused_and_writes_no_event() {
-    let world = World::echo().await;
+async fn cw_05_cancel_of_a_finished_task_is_refused_and_writes_no_event(wire: Wire) {
+    let world = wire.echo().await;
     let session = world.session(ALICE).await;
     let done = task(session.send("hello").await.unwrap());
     let written = world.counts().events;
@@ -148,9 +161,8 @@ async fn cw_05_cancel_of_a_finished_task_is_refused_and_writes_no_event() {
     assert_eq!(session.get_task(&GetTaskRequest::new(done.id.clone())).await.unwrap(), done);
 }
 
-#[tokio::test(flavor = "local")]
-async fn as_13_a_send_is_dispatched_and_its_stream_ends_final_and_completed() {
-    let world = World::demo().await;
+async fn as_13_a_send_is_dispatched_and_its_stream_ends_final_and_completed(wire: Wire) {
+    let world = wire.demo().await;
     let session = world.session(ALICE).await;
     let collector = Collector::new();
     let _started = session.send_streaming("stream 3 0", collector.clone());
@@ -159,9 +171,8 @@ async fn as_13_a_send_is_dispatched_and_its_stream_ends_final_and_completed() {
     assert_eq!(collector.end().await.reason, EndReason::Completed);
 }
 
-#[tokio::test(flavor = "local")]
-async fn as_14_get_of_a_known_task_gives_its_current_state_and_then_completed() {
-    let (world, mut stage) = World::puppet().await;
+async fn as_14_get_of_a_known_task_gives_its_current_state_and_then_completed(wire: Wire) {
+    let (world, mut stage) = wire.puppet().await;
     let session = world.session(ALICE).await;
     let opened = task(session.send(SendCall::from("go").return_immediately()).await.unwrap());
     let state = async || session.get_task(&GetTaskRequest::new(opened.id.clone())).await.unwrap().state();
@@ -173,17 +184,15 @@ async fn as_14_get_of_a_known_task_gives_its_current_state_and_then_completed() 
     assert_eq!(state().await, TaskState::Completed);
 }
 
-#[tokio::test(flavor = "local")]
-async fn as_15_get_of_an_unknown_task_is_task_not_found() {
-    let world = World::echo().await;
+async fn as_15_get_of_an_unknown_task_is_task_not_found(wire: Wire) {
+    let world = wire.echo().await;
     let session = world.session(ALICE).await;
     let fault = session.get_task(&GetTaskRequest::new("no-such-task")).await.unwrap_err();
     assert_eq!((fault.kind(), fault.kind().code()), (FaultKind::TaskNotFound, -32001));
 }
 
-#[tokio::test(flavor = "local")]
-async fn as_16_a_list_by_context_has_every_task_of_it() {
-    let world = World::echo().await;
+async fn as_16_a_list_by_context_has_every_task_of_it(wire: Wire) {
+    let world = wire.echo().await;
     let session = world.session(ALICE).await;
     let first = task(session.send(Message::user("one").in_context("shared")).await.unwrap());
     let second = task(session.send(Message::user("two").in_context("shared")).await.unwrap());
@@ -197,9 +206,8 @@ async fn as_16_a_list_by_context_has_every_task_of_it() {
     assert_eq!(listed, expected);
 }
 
-#[tokio::test(flavor = "local")]
-async fn as_17_a_list_by_an_unknown_context_is_empty_and_no_error() {
-    let world = World::echo().await;
+async fn as_17_a_list_by_an_unknown_context_is_empty_and_no_error(wire: Wire) {
+    let world = wire.echo().await;
     let session = world.session(ALICE).await;
     session.send("hello").await.unwrap();
     let request = ListTasksRequest { context_id: Some("nowhere".into()), ..ListTasksRequest::default() };
@@ -207,23 +215,21 @@ async fn as_17_a_list_by_an_unknown_context_is_empty_and_no_error() {
     assert_eq!((listed.tasks.len(), listed.total_size, &*listed.next_page_token), (0, 0, ""));
 }
 
-#[tokio::test(flavor = "local")]
-async fn as_18_cancel_of_a_running_task_stops_its_agent() {
-    let (world, mut stage) = World::puppet().await;
+async fn as_18_cancel_of_a_running_task_stops_its_agent(wire: Wire) {
+    let (world, mut stage) = wire.puppet().await;
     let session = world.session(ALICE).await;
     let started = session.send_streaming("go", Collector::new());
     let cue = stage.turn().await;
     cue.works().await;
     assert_eq!(world.counts().turns, 1);
-    assert_eq!(started.task.cancel(None).await.unwrap().state(), TaskState::Canceled);
+    assert_eq!(started.task.cancel().await.unwrap().state(), TaskState::Canceled);
     soon("the agent learns of it", cue.turn.cancellation.cancelled()).await;
     until("the agent has stopped", || world.counts().turns == 0).await;
     assert_eq!(started.task.get(None).await.unwrap().state(), TaskState::Canceled);
 }
 
-#[tokio::test(flavor = "local")]
-async fn a_cursor_at_the_last_event_of_a_finished_task_brings_only_on_end() {
-    let world = World::echo().await;
+async fn a_cursor_at_the_last_event_of_a_finished_task_brings_only_on_end(wire: Wire) {
+    let world = wire.echo().await;
     let session = world.session(ALICE).await;
     let collector = Collector::new();
     let started = session.send_streaming("hello", collector.clone());

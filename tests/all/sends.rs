@@ -12,8 +12,31 @@ use a2a_webcap::model::{
 use a2a_webcap::wire::capnp::{Encode as _, decode_fault};
 
 use crate::doubles::{Collector, Puppet};
+use crate::party::{Wire, on_wires};
 use crate::raw::Raw;
 use crate::world::{ALICE, BOB, World, limits, soon, until};
+
+on_wires! {
+    every: [
+        a_message_that_breaks_a_rule_is_refused_with_the_field_named,
+        the_same_message_gives_the_same_task_on_any_connection_and_in_any_way,
+        equal_sends_that_race_open_one_task,
+        the_same_message_id_with_another_body_is_a_conflict,
+        a_message_id_is_remembered_for_a_day,
+        a_message_that_the_agent_answered_with_is_remembered_too,
+        a_turn_that_outlives_its_time_fails_the_task,
+        a_caller_can_only_narrow_the_servers_limit_on_turns,
+        one_turn_too_many_is_refused_and_not_queued,
+        a_message_to_a_working_task_reaches_the_inbox_of_an_agent_that_reads_it,
+        a_message_to_a_working_task_is_refused_where_the_agent_reads_none_and_after_its_end,
+        a_send_names_another_context_than_its_tasks_and_is_refused,
+    ]
+    objects: [
+        cancel_on_drop_cancels_with_the_last_stub_of_the_handle,
+        cancel_on_drop_of_a_finished_task_changes_nothing,
+        cancel_on_drop_has_nothing_to_be_tied_to_in_a_send_into_a_handle,
+    ]
+}
 
 fn task(response: SendMessageResponse) -> Task {
     match response {
@@ -29,9 +52,8 @@ fn kind<T>(answer: Result<T, Fault>) -> FaultKind {
     }
 }
 
-#[tokio::test(flavor = "local")]
-async fn the_same_message_gives_the_same_task_on_any_connection_and_in_any_way() {
-    let world = World::echo().await;
+async fn the_same_message_gives_the_same_task_on_any_connection_and_in_any_way(wire: Wire) {
+    let world = wire.echo().await;
     let (first, second) = (world.session(ALICE).await, world.session(ALICE).await);
     let message = Message::user("hello");
     let done = task(first.send(message.clone()).await.unwrap());
@@ -44,9 +66,8 @@ async fn the_same_message_gives_the_same_task_on_any_connection_and_in_any_way()
     assert_eq!(world.counts().events, 4, "nothing was written twice");
 }
 
-#[tokio::test(flavor = "local")]
-async fn equal_sends_that_race_open_one_task() {
-    let (world, mut stage) = World::puppet().await;
+async fn equal_sends_that_race_open_one_task(wire: Wire) {
+    let (world, mut stage) = wire.puppet().await;
     let mut sessions = Vec::new();
     for _ in 0..8 {
         sessions.push(world.session(ALICE).await);
@@ -66,9 +87,8 @@ async fn equal_sends_that_race_open_one_task() {
     }
 }
 
-#[tokio::test(flavor = "local")]
-async fn the_same_message_id_with_another_body_is_a_conflict() {
-    let world = World::echo().await;
+async fn the_same_message_id_with_another_body_is_a_conflict(wire: Wire) {
+    let world = wire.echo().await;
     let session = world.session(ALICE).await;
     let message = Message::user("hello");
     session.send(message.clone()).await.unwrap();
@@ -82,12 +102,11 @@ async fn the_same_message_id_with_another_body_is_a_conflict() {
     assert_eq!(task(bobs.send(other).await.unwrap()).artifacts[0].text_content(), "Echo: good bye");
 }
 
-#[tokio::test(flavor = "local")]
-async fn a_message_id_is_remembered_for_a_day() {
+async fn a_message_id_is_remembered_for_a_day(wire: Wire) {
     let noon = Timestamp::from_unix_nanos(1_000_000_000_000);
     let after = |seconds| noon.saturating_add(Duration::from_secs(seconds));
     let clock = Clock::standing_at(noon);
-    let world = World::of(|builder| builder.agent(Echo).clock(clock.clone())).await;
+    let world = wire.world(|builder| builder.agent(Echo).clock(clock.clone())).await;
     let session = world.session(ALICE).await;
     let message = Message::user("hello");
     let first = task(session.send(message.clone()).await.unwrap());
@@ -97,9 +116,8 @@ async fn a_message_id_is_remembered_for_a_day() {
     assert_ne!(task(session.send(message).await.unwrap()).id, first.id);
 }
 
-#[tokio::test(flavor = "local")]
-async fn a_message_that_the_agent_answered_with_is_remembered_too() {
-    let world = World::demo().await;
+async fn a_message_that_the_agent_answered_with_is_remembered_too(wire: Wire) {
+    let world = wire.demo().await;
     let session = world.session(ALICE).await;
     let message = Message::user("message hello");
     let first = session.send(message.clone()).await.unwrap();
@@ -107,9 +125,8 @@ async fn a_message_that_the_agent_answered_with_is_remembered_too() {
     assert_eq!(session.send(message).await.unwrap(), first);
 }
 
-#[tokio::test(flavor = "local")]
-async fn cancel_on_drop_cancels_with_the_last_stub_of_the_handle() {
-    let (world, mut stage) = World::puppet().await;
+async fn cancel_on_drop_cancels_with_the_last_stub_of_the_handle(wire: Wire) {
+    let (world, mut stage) = wire.puppet().await;
     let session = world.session(ALICE).await;
     let collector = Collector::new();
     let started = session.send_streaming(SendCall::from("go").cancel_on_drop(), collector.clone());
@@ -125,9 +142,8 @@ async fn cancel_on_drop_cancels_with_the_last_stub_of_the_handle() {
     assert_eq!(collector.states().last(), Some(&TaskState::Canceled));
 }
 
-#[tokio::test(flavor = "local")]
-async fn cancel_on_drop_of_a_finished_task_changes_nothing() {
-    let world = World::echo().await;
+async fn cancel_on_drop_of_a_finished_task_changes_nothing(wire: Wire) {
+    let world = wire.echo().await;
     let session = world.session(ALICE).await;
     let collector = Collector::new();
     let started = session.send_streaming(SendCall::from("hello").cancel_on_drop(), collector.clone());
@@ -139,10 +155,9 @@ async fn cancel_on_drop_of_a_finished_task_changes_nothing() {
     assert_eq!(world.counts().events, 4);
 }
 
-#[tokio::test(flavor = "local")]
-async fn cancel_on_drop_has_nothing_to_be_tied_to_in_a_send_into_a_handle() {
+async fn cancel_on_drop_has_nothing_to_be_tied_to_in_a_send_into_a_handle(wire: Wire) {
     let (world, mut stage) =
-        World::puppet_of(Puppet { reads_inbox: true, ..Puppet::default() }, |builder| builder).await;
+        wire.puppet_of(Puppet { reads_inbox: true, ..Puppet::default() }, |builder| builder).await;
     let session = world.session(ALICE).await;
     let started = session.send_streaming("go", Collector::new());
     let cue = stage.turn().await;
@@ -158,9 +173,8 @@ async fn cancel_on_drop_has_nothing_to_be_tied_to_in_a_send_into_a_handle() {
     assert_eq!(started.task.get(None).await.unwrap().state(), TaskState::Working);
 }
 
-#[tokio::test(flavor = "local")]
-async fn a_turn_that_outlives_its_time_fails_the_task() {
-    let (world, mut stage) = World::puppet().await;
+async fn a_turn_that_outlives_its_time_fails_the_task(wire: Wire) {
+    let (world, mut stage) = wire.puppet().await;
     let session = world.session(ALICE).await;
     let collector = Collector::new();
     let call = SendCall::from("go").turn_timeout(Duration::from_millis(5));
@@ -171,10 +185,9 @@ async fn a_turn_that_outlives_its_time_fails_the_task() {
     soon("the agent is told to stop", cue.turn.cancellation.cancelled()).await;
 }
 
-#[tokio::test(flavor = "local")]
-async fn a_caller_can_only_narrow_the_servers_limit_on_turns() {
+async fn a_caller_can_only_narrow_the_servers_limit_on_turns(wire: Wire) {
     let limits = limits(|limits| limits.engine.turn_timeout = Duration::from_millis(5));
-    let (world, mut stage) = World::puppet_of(Puppet::default(), |builder| builder.limits(limits)).await;
+    let (world, mut stage) = wire.puppet_of(Puppet::default(), |builder| builder.limits(limits)).await;
     let session = world.session(ALICE).await;
     let call = SendCall::from("go").turn_timeout(Duration::from_secs(3_600));
     let answer = session.send(call);
@@ -182,10 +195,9 @@ async fn a_caller_can_only_narrow_the_servers_limit_on_turns() {
     assert_eq!(task(answer.await.unwrap()).state(), TaskState::Failed);
 }
 
-#[tokio::test(flavor = "local")]
-async fn one_turn_too_many_is_refused_and_not_queued() {
+async fn one_turn_too_many_is_refused_and_not_queued(wire: Wire) {
     let limits = limits(|limits| limits.engine.turns_per_principal = 1);
-    let (world, mut stage) = World::puppet_of(Puppet::default(), |builder| builder.limits(limits)).await;
+    let (world, mut stage) = wire.puppet_of(Puppet::default(), |builder| builder.limits(limits)).await;
     let session = world.session(ALICE).await;
     let _one = session.send_streaming("go", Collector::new());
     let cue = stage.turn().await;
@@ -199,10 +211,9 @@ async fn one_turn_too_many_is_refused_and_not_queued() {
     assert_eq!(stage.turn().await.turn.message.text(), "next");
 }
 
-#[tokio::test(flavor = "local")]
-async fn a_message_to_a_working_task_reaches_the_inbox_of_an_agent_that_reads_it() {
+async fn a_message_to_a_working_task_reaches_the_inbox_of_an_agent_that_reads_it(wire: Wire) {
     let (world, mut stage) =
-        World::puppet_of(Puppet { reads_inbox: true, ..Puppet::default() }, |builder| builder).await;
+        wire.puppet_of(Puppet { reads_inbox: true, ..Puppet::default() }, |builder| builder).await;
     let session = world.session(ALICE).await;
     let own = Collector::new();
     let started = session.send_streaming("go", own.clone());
@@ -220,9 +231,8 @@ async fn a_message_to_a_working_task_reaches_the_inbox_of_an_agent_that_reads_it
     assert_eq!(task.history.iter().map(|m| m.text().into_owned()).collect::<Vec<_>>(), ["go", "and this"]);
 }
 
-#[tokio::test(flavor = "local")]
-async fn a_message_to_a_working_task_is_refused_where_the_agent_reads_none_and_after_its_end() {
-    let (world, mut stage) = World::puppet().await;
+async fn a_message_to_a_working_task_is_refused_where_the_agent_reads_none_and_after_its_end(wire: Wire) {
+    let (world, mut stage) = wire.puppet().await;
     let session = world.session(ALICE).await;
     let started = session.send_streaming("go", Collector::new());
     let cue = stage.turn().await;
@@ -232,9 +242,8 @@ async fn a_message_to_a_working_task_is_refused_where_the_agent_reads_none_and_a
     assert_eq!(kind(started.task.send("now?").await), FaultKind::UnsupportedOperation);
 }
 
-#[tokio::test(flavor = "local")]
-async fn a_message_that_breaks_a_rule_is_refused_with_the_field_named() {
-    let world = World::echo().await;
+async fn a_message_that_breaks_a_rule_is_refused_with_the_field_named(wire: Wire) {
+    let world = wire.echo().await;
     let session = world.session(ALICE).await;
     let cases: [(&str, Message); 3] = [
         ("message.parts", Message::new(Role::User, vec![Part::text("x"); 101])),
@@ -245,7 +254,12 @@ async fn a_message_that_breaks_a_rule_is_refused_with_the_field_named() {
         let fault = session.send(message).await.unwrap_err();
         assert_eq!((fault.kind(), &*fault.violations()[0].field), (FaultKind::InvalidParams, field));
     }
-    // What the client library cannot even write.
+    assert_eq!(world.counts().events, 0);
+}
+
+#[tokio::test(flavor = "local")]
+async fn what_the_client_library_cannot_even_write_is_refused_with_the_field_named() {
+    let world = World::echo().await;
     let raw = Raw::connect(&world).await.authenticate(ALICE);
     let reply = raw.send_message_request().send().promise.await.unwrap();
     let fault = decode_fault(reply.get().unwrap().get_error().unwrap());
@@ -258,9 +272,8 @@ async fn a_message_that_breaks_a_rule_is_refused_with_the_field_named() {
     assert_eq!(world.counts().events, 0);
 }
 
-#[tokio::test(flavor = "local")]
-async fn a_send_names_another_context_than_its_tasks_and_is_refused() {
-    let world = World::demo().await;
+async fn a_send_names_another_context_than_its_tasks_and_is_refused(wire: Wire) {
+    let world = wire.demo().await;
     let session = world.session(ALICE).await;
     let asked = task(session.send("ask").await.unwrap());
     let message = Message::user("Dana").in_task(asked.id.clone()).in_context("another");

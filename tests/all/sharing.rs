@@ -2,14 +2,26 @@
 
 use std::time::Duration;
 
-use a2a_webcap::client::local::{Session, TaskHandle};
 use a2a_webcap::client::{Cursor, GrantPolicy, TaskRole};
 use a2a_webcap::clock::Clock;
 use a2a_webcap::fault::{Fault, FaultKind};
 use a2a_webcap::model::{EndReason, Id, TaskState, Timestamp};
 
 use crate::doubles::{Collector, Cue, Stage};
-use crate::world::{ALICE, World, soon};
+use crate::party::{Session, TaskHandle, Wire, on_wires};
+use crate::world::{ALICE, soon};
+
+on_wires! {
+    objects: [
+        a_shared_secret_becomes_the_task_on_another_connection_once,
+        of_many_claims_at_once_exactly_one_wins,
+        used_wrong_expired_and_revoked_secrets_get_the_same_answer,
+        taking_back_a_shared_task_ends_the_streams_of_whoever_claimed_it,
+        the_end_of_the_sharers_connection_takes_the_shared_task_back,
+        each_role_may_do_what_it_says_and_not_more,
+        a_handle_takes_no_message_for_another_task,
+    ]
+}
 
 fn kind<T>(answer: Result<T, Fault>) -> FaultKind {
     match answer {
@@ -27,9 +39,8 @@ async fn working(session: &Session, stage: &mut Stage) -> (TaskHandle, Cue, Id) 
     (started.task, cue, id)
 }
 
-#[tokio::test(flavor = "local")]
-async fn a_shared_secret_becomes_the_task_on_another_connection_once() {
-    let (world, mut stage) = World::puppet().await;
+async fn a_shared_secret_becomes_the_task_on_another_connection_once(wire: Wire) {
+    let (world, mut stage) = wire.puppet().await;
     let session = world.session(ALICE).await;
     let (task, cue, id) = working(&session, &mut stage).await;
     let (secret, _grant) = task.share(TaskRole::Observe, &GrantPolicy::default()).await.unwrap();
@@ -39,7 +50,7 @@ async fn a_shared_secret_becomes_the_task_on_another_connection_once() {
     let collector = Collector::new();
     let _held = claimed.subscribe(Cursor::After(0), collector.clone());
     assert_eq!(kind(claimed.send("hello").await), FaultKind::Forbidden);
-    assert_eq!(kind(claimed.cancel(None).await), FaultKind::Forbidden);
+    assert_eq!(kind(claimed.cancel().await), FaultKind::Forbidden);
     let again = world.connection().await.claim(&secret);
     assert_eq!(kind(again.ready().await), FaultKind::Unauthenticated);
     cue.end();
@@ -47,9 +58,8 @@ async fn a_shared_secret_becomes_the_task_on_another_connection_once() {
     claimed.get(None).await.expect("the first claim stays");
 }
 
-#[tokio::test(flavor = "local")]
-async fn of_many_claims_at_once_exactly_one_wins() {
-    let (world, mut stage) = World::puppet().await;
+async fn of_many_claims_at_once_exactly_one_wins(wire: Wire) {
+    let (world, mut stage) = wire.puppet().await;
     let session = world.session(ALICE).await;
     let (task, _cue, _) = working(&session, &mut stage).await;
     let (secret, _grant) = task.share(TaskRole::Control, &GrantPolicy::default()).await.unwrap();
@@ -65,13 +75,11 @@ async fn of_many_claims_at_once_exactly_one_wins() {
     assert_eq!(refusals.len(), 1, "one and the same answer");
 }
 
-#[tokio::test(flavor = "local")]
-async fn used_wrong_expired_and_revoked_secrets_get_the_same_answer() {
+async fn used_wrong_expired_and_revoked_secrets_get_the_same_answer(wire: Wire) {
     let noon = Timestamp::from_unix_nanos(1_000_000_000_000);
     let after = |seconds| noon.saturating_add(Duration::from_secs(seconds));
     let clock = Clock::standing_at(noon);
-    let (world, mut stage) =
-        World::puppet_of(Default::default(), |builder| builder.clock(clock.clone())).await;
+    let (world, mut stage) = wire.puppet_of(Default::default(), |builder| builder.clock(clock.clone())).await;
     let session = world.session(ALICE).await;
     let (task, _cue, _) = working(&session, &mut stage).await;
     let share = async |expires| {
@@ -97,9 +105,8 @@ async fn used_wrong_expired_and_revoked_secrets_get_the_same_answer() {
     assert_eq!(refusal(&a_day_old).await, wrong, "a day at most");
 }
 
-#[tokio::test(flavor = "local")]
-async fn taking_back_a_shared_task_ends_the_streams_of_whoever_claimed_it() {
-    let (world, mut stage) = World::puppet().await;
+async fn taking_back_a_shared_task_ends_the_streams_of_whoever_claimed_it(wire: Wire) {
+    let (world, mut stage) = wire.puppet().await;
     let session = world.session(ALICE).await;
     let (task, _cue, id) = working(&session, &mut stage).await;
     let (secret, grant) = task.share(TaskRole::Control, &GrantPolicy::labelled("for Bob")).await.unwrap();
@@ -119,9 +126,8 @@ async fn taking_back_a_shared_task_ends_the_streams_of_whoever_claimed_it() {
     assert_eq!(task.get(None).await.unwrap().state(), TaskState::Working);
 }
 
-#[tokio::test(flavor = "local")]
-async fn the_end_of_the_sharers_connection_takes_the_shared_task_back() {
-    let (world, mut stage) = World::puppet().await;
+async fn the_end_of_the_sharers_connection_takes_the_shared_task_back(wire: Wire) {
+    let (world, mut stage) = wire.puppet().await;
     let session = world.session(ALICE).await;
     let (task, _cue, _) = working(&session, &mut stage).await;
     let (secret, grant) = task.share(TaskRole::Observe, &GrantPolicy::default()).await.unwrap();
@@ -138,9 +144,8 @@ async fn the_end_of_the_sharers_connection_takes_the_shared_task_back() {
     assert_eq!(soon("it is taken back", lost).await, FaultKind::Revoked);
 }
 
-#[tokio::test(flavor = "local")]
-async fn each_role_may_do_what_it_says_and_not_more() {
-    let (world, mut stage) = World::puppet().await;
+async fn each_role_may_do_what_it_says_and_not_more(wire: Wire) {
+    let (world, mut stage) = wire.puppet().await;
     let session = world.session(ALICE).await;
     let (task, cue, _) = working(&session, &mut stage).await;
     let derived = |role| task.attenuate(role, &GrantPolicy::default());
@@ -153,7 +158,7 @@ async fn each_role_may_do_what_it_says_and_not_more() {
     }
     for handle in [&observer, &answerer] {
         assert_eq!(kind(handle.send("now").await), FaultKind::Forbidden);
-        assert_eq!(kind(handle.cancel(None).await), FaultKind::Forbidden);
+        assert_eq!(kind(handle.cancel().await), FaultKind::Forbidden);
     }
     for handle in [&observer, &answerer, &controller] {
         let shared = handle.share(TaskRole::Observe, &GrantPolicy::default()).await;
@@ -169,13 +174,12 @@ async fn each_role_may_do_what_it_says_and_not_more() {
     let second = stage.turn().await;
     assert_eq!(second.turn.message.text(), "an answer");
     owner.share(TaskRole::Observe, &GrantPolicy::default()).await.unwrap();
-    assert_eq!(controller.cancel(None).await.unwrap().state(), TaskState::Canceled);
+    assert_eq!(controller.cancel().await.unwrap().state(), TaskState::Canceled);
     assert_eq!(collector.end().await.reason, EndReason::Completed);
 }
 
-#[tokio::test(flavor = "local")]
-async fn a_handle_takes_no_message_for_another_task() {
-    let (world, mut stage) = World::puppet().await;
+async fn a_handle_takes_no_message_for_another_task(wire: Wire) {
+    let (world, mut stage) = wire.puppet().await;
     let session = world.session(ALICE).await;
     let (task, _cue, _) = working(&session, &mut stage).await;
     let elsewhere = a2a_webcap::model::Message::user("hello").in_task("another");

@@ -4,10 +4,20 @@ use a2a_webcap::agents::Echo;
 use a2a_webcap::client::{Client, Credentials, RetryPolicy, SendCall};
 use a2a_webcap::fault::FaultKind;
 use a2a_webcap::limits::Limits;
-use a2a_webcap::model::{GetTaskRequest, SendMessageConfiguration, SendMessageRequest, SendMessageResponse};
+use a2a_webcap::model::{
+    EndReason, GetTaskRequest, SendMessageConfiguration, SendMessageRequest, SendMessageResponse,
+};
 
+use crate::doubles::Collector;
 use crate::hostile_bench::settles;
+use crate::party::{Wire, on_wires};
 use crate::world::{ALICE, World, soon, until};
+
+on_wires! {
+    every: [
+        ak_w08_one_and_ten_megabytes_are_echoed,
+    ]
+}
 
 const MB: usize = 1_000_000;
 
@@ -30,28 +40,24 @@ fn call(bytes: usize) -> SendCall {
     request.into()
 }
 
-#[tokio::test]
-async fn ak_w08_one_and_ten_megabytes_are_echoed() {
-    let world = world().await;
-    let client = world.alice().await;
+async fn ak_w08_one_and_ten_megabytes_are_echoed(wire: Wire) {
+    let world = world().await.over(wire);
+    let session = world.session(ALICE).await;
     for bytes in [MB, 10 * MB] {
-        let mut stream = client.stream(call(bytes));
-        let mut echoed = String::new();
-        while let Some(event) = soon("an event", stream.next()).await {
-            if let Some(text) = event.unwrap().artifact_text() {
-                echoed.push_str(&text);
-            }
-        }
+        let collector = Collector::new();
+        let _started = session.send_streaming(call(bytes), collector.clone());
+        assert_eq!(collector.end().await.reason, EndReason::Completed);
+        let echoed = collector.texts().concat();
         assert!(echoed == format!("Echo: {}", text(bytes)), "{} bytes came back", echoed.len());
         // And in one answer.
-        let SendMessageResponse::Task(task) = soon("an answer", client.send(call(bytes))).await.unwrap()
+        let SendMessageResponse::Task(task) = soon("an answer", session.send(call(bytes))).await.unwrap()
         else {
             panic!("echo opens tasks")
         };
         assert!(*task.artifacts[0].text_content() == *format!("Echo: {}", text(bytes)));
     }
     assert_eq!(world.server.net_counters().accepted(), 1);
-    drop(client);
+    drop(session);
     settles(&world.server).await;
 }
 

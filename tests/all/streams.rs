@@ -9,12 +9,28 @@ use a2a_webcap::wire::capnp::Encode as _;
 use a2a_webcap::wire::capnp::capability_capnp::observer_features;
 
 use crate::doubles::{Collector, Puppet};
+use crate::party::{Wire, on_wires};
 use crate::raw::{Log, Raw};
 use crate::world::{ALICE, World, soon, until};
 
-#[tokio::test(flavor = "local")]
-async fn a_stream_goes_on_after_any_number_without_gap_or_repeat() {
-    let world = World::demo().await;
+on_wires! {
+    every: [
+        a_stream_goes_on_after_any_number_without_gap_or_repeat,
+        a_cursor_beyond_the_last_event_is_refused_by_name,
+        a_cursor_at_the_last_event_of_a_working_task_waits_for_the_next,
+        a_sends_own_stream_ends_interrupted_and_a_subscription_goes_on,
+        a_stopping_server_detaches_its_streams,
+        a_send_that_asks_to_return_at_once_always_opens_a_task,
+    ]
+    objects: [
+        a_message_in_place_of_a_task_ends_the_stream_and_breaks_the_handle,
+        an_observer_without_on_message_sees_only_the_end_of_such_an_answer,
+        a_subscription_dropped_before_any_answer_leaves_no_stream,
+    ]
+}
+
+async fn a_stream_goes_on_after_any_number_without_gap_or_repeat(wire: Wire) {
+    let world = wire.demo().await;
     let session = world.session(ALICE).await;
     let whole = Collector::bare();
     let started = session.send_streaming("stream 20 0", whole.clone());
@@ -31,9 +47,8 @@ async fn a_stream_goes_on_after_any_number_without_gap_or_repeat() {
     }
 }
 
-#[tokio::test(flavor = "local")]
-async fn a_cursor_beyond_the_last_event_is_refused_by_name() {
-    let world = World::echo().await;
+async fn a_cursor_beyond_the_last_event_is_refused_by_name(wire: Wire) {
+    let world = wire.echo().await;
     let session = world.session(ALICE).await;
     let collector = Collector::new();
     let started = session.send_streaming("hello", collector.clone());
@@ -44,9 +59,8 @@ async fn a_cursor_beyond_the_last_event_is_refused_by_name() {
     assert!(beyond.events().is_empty() && beyond.ended().is_none());
 }
 
-#[tokio::test(flavor = "local")]
-async fn a_cursor_at_the_last_event_of_a_working_task_waits_for_the_next() {
-    let (world, mut stage) = World::puppet().await;
+async fn a_cursor_at_the_last_event_of_a_working_task_waits_for_the_next(wire: Wire) {
+    let (world, mut stage) = wire.puppet().await;
     let session = world.session(ALICE).await;
     let started = session.send_streaming("go", Collector::new());
     let cue = stage.turn().await;
@@ -60,9 +74,8 @@ async fn a_cursor_at_the_last_event_of_a_working_task_waits_for_the_next() {
     assert_eq!(rest.numbers(), [3]);
 }
 
-#[tokio::test(flavor = "local")]
-async fn a_sends_own_stream_ends_interrupted_and_a_subscription_goes_on() {
-    let (world, mut stage) = World::puppet().await;
+async fn a_sends_own_stream_ends_interrupted_and_a_subscription_goes_on(wire: Wire) {
+    let (world, mut stage) = wire.puppet().await;
     let session = world.session(ALICE).await;
     for ask_for in [TaskState::InputRequired, TaskState::AuthRequired] {
         let (own, other) = (Collector::new(), Collector::bare());
@@ -91,9 +104,8 @@ async fn a_sends_own_stream_ends_interrupted_and_a_subscription_goes_on() {
     }
 }
 
-#[tokio::test(flavor = "local")]
-async fn a_stopping_server_detaches_its_streams() {
-    let (world, mut stage) = World::puppet().await;
+async fn a_stopping_server_detaches_its_streams(wire: Wire) {
+    let (world, mut stage) = wire.puppet().await;
     let session = world.session(ALICE).await;
     let collector = Collector::new();
     let _started = session.send_streaming("go", collector.clone());
@@ -108,9 +120,8 @@ async fn a_stopping_server_detaches_its_streams() {
     soon("the server stops", stopping).await.unwrap();
 }
 
-#[tokio::test(flavor = "local")]
-async fn a_message_in_place_of_a_task_ends_the_stream_and_breaks_the_handle() {
-    let world = World::demo().await;
+async fn a_message_in_place_of_a_task_ends_the_stream_and_breaks_the_handle(wire: Wire) {
+    let world = wire.demo().await;
     let session = world.session(ALICE).await;
     let collector = Collector::new();
     let started = session.send_streaming("message hello", collector.clone());
@@ -121,13 +132,12 @@ async fn a_message_in_place_of_a_task_ends_the_stream_and_breaks_the_handle() {
     let StreamResponse::Message(message) = &collector.events()[0].content else { panic!("no message") };
     assert_eq!(message.text(), "hello");
     assert_eq!(task.await.unwrap_err().kind(), FaultKind::NoTask);
-    assert_eq!(started.task.cancel(None).await.unwrap_err().kind(), FaultKind::NoTask);
+    assert_eq!(started.task.cancel().await.unwrap_err().kind(), FaultKind::NoTask);
 }
 
-#[tokio::test(flavor = "local")]
-async fn a_send_that_asks_to_return_at_once_always_opens_a_task() {
+async fn a_send_that_asks_to_return_at_once_always_opens_a_task(wire: Wire) {
     let (world, mut stage) =
-        World::puppet_of(Puppet { may_reply: true, ..Puppet::default() }, |builder| builder).await;
+        wire.puppet_of(Puppet { may_reply: true, ..Puppet::default() }, |builder| builder).await;
     let session = world.session(ALICE).await;
     let sent = session.send(SendCall::from("go").return_immediately());
     let collector = Collector::new();
@@ -213,9 +223,8 @@ async fn an_observer_that_did_not_ask_for_batches_gets_one_event_in_each_call() 
     assert_eq!(calls.len(), 202);
 }
 
-#[tokio::test(flavor = "local")]
-async fn an_observer_without_on_message_sees_only_the_end_of_such_an_answer() {
-    let world = World::demo().await;
+async fn an_observer_without_on_message_sees_only_the_end_of_such_an_answer(wire: Wire) {
+    let world = wire.demo().await;
     let session = world.session(ALICE).await;
     let collector = Collector::with(Features { messages: false, ..Features::default() });
     let _started = session.send_streaming("message hello", collector.clone());
@@ -223,9 +232,8 @@ async fn an_observer_without_on_message_sees_only_the_end_of_such_an_answer() {
     assert!(collector.events().is_empty());
 }
 
-#[tokio::test(flavor = "local")]
-async fn a_subscription_dropped_before_any_answer_leaves_no_stream() {
-    let (world, mut stage) = World::puppet().await;
+async fn a_subscription_dropped_before_any_answer_leaves_no_stream(wire: Wire) {
+    let (world, mut stage) = wire.puppet().await;
     let session = world.session(ALICE).await;
     let started = session.send_streaming("go", Collector::new());
     let cue = stage.turn().await;

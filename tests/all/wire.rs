@@ -1,55 +1,75 @@
 //! One WebSocket, used as it is meant to be.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use a2a_webcap::client::{At, Cursor, Observer};
+use a2a_webcap::fault::Result;
 use a2a_webcap::model::{
-    EndReason, Message, Part, PartContent, Role, SendMessageRequest, SendMessageResponse,
+    EndReason, GetTaskRequest, Message, Part, PartContent, Role, SendMessageResponse, TaskState,
+    TaskStatusUpdateEvent,
 };
-use a2a_webcap::wire::capnp::{Decode as _, Encode as _};
+use futures::FutureExt as _;
 use serde_json::json;
 
 use crate::doubles::Collector;
-use crate::raw::{Log, Raw};
-use crate::world::{ALICE, World, soon, until};
+use crate::party::{Session, Wire, on_wires};
+use crate::world::{ALICE, soon, until};
 
-#[tokio::test(flavor = "local")]
-async fn ak_w02_a_unary_message_is_echoed() {
-    let world = World::echo().await;
-    let raw = Raw::connect(&world).await;
-    let session = raw.authenticate(ALICE);
-    let mut call = session.send_message_request();
-    SendMessageRequest::text("over one socket").encode(call.get().init_request());
-    let reply = call.send().promise.await.unwrap();
-    let reply = reply.get().unwrap();
-    assert!(!reply.has_error());
-    let response = SendMessageResponse::decode(reply.get_response().unwrap()).unwrap();
+on_wires! {
+    every: [
+        ak_w02_a_unary_message_is_echoed,
+        ak_w03_the_server_calls_the_client_while_the_clients_own_call_is_outstanding,
+        ak_w05_events_stream_from_the_server_in_order,
+        ak_w10_metadata_and_unicode_come_back_as_they_were_sent,
+        ak_w11_ten_messages_on_one_connection_cost_one_accept,
+    ]
+}
+
+async fn ak_w02_a_unary_message_is_echoed(wire: Wire) {
+    let world = wire.echo().await;
+    let session = world.session(ALICE).await;
+    let response = session.send("over one socket").await.unwrap();
     let SendMessageResponse::Task(task) = response else { panic!("{response:?}") };
     assert_eq!(task.artifacts[0].text_content(), "Echo: over one socket");
 }
 
-#[tokio::test(flavor = "local")]
-async fn ak_w03_the_server_calls_the_client_while_the_clients_own_call_is_outstanding() {
-    let (world, mut stage) = World::puppet().await;
-    let raw = Raw::connect(&world).await;
-    let session = raw.authenticate(ALICE);
-    let mut waiting = session.send_message_request();
-    SendMessageRequest::text("go").encode(waiting.get().init_request());
-    let waiting = waiting.send();
-    let cue = stage.turn().await;
-    // Each call of the server is answered only after it has answered one of ours.
-    let log = Log::asking(session.clone());
-    let _held = log.subscribe(&session, &cue.turn.task_id, |_| {}).await;
-    cue.works().await;
-    until("the callback ran to its end", || log.calls().len() == 2).await;
-    assert!(world.counts().turns == 1, "the send is still unanswered");
-    cue.end();
-    let reply = soon("the send is answered", waiting.promise).await.unwrap();
-    assert!(!reply.get().unwrap().has_error());
-    let status = |seq| ("onStatusUpdate", vec![seq]);
-    assert_eq!(log.ended().await, [status(1), status(2), status(3)]);
+/// An observer that asks the server something in the midst of its call, and answers only then.
+struct Asking {
+    session: Session,
+    told: Rc<RefCell<Vec<(u64, TaskState)>>>,
 }
 
-#[tokio::test(flavor = "local")]
-async fn ak_w05_events_stream_from_the_server_in_order() {
-    let world = World::demo().await;
+impl Observer for Asking {
+    async fn on_status_update(&mut self, update: TaskStatusUpdateEvent, at: At) -> Result<()> {
+        let task = self.session.get_task(&GetTaskRequest::new(update.task_id)).await?;
+        assert!(!task.is_finished() || at.is_final);
+        self.told.borrow_mut().push((at.seq, update.status.state));
+        Ok(())
+    }
+}
+
+async fn ak_w03_the_server_calls_the_client_while_the_clients_own_call_is_outstanding(wire: Wire) {
+    let (world, mut stage) = wire.puppet().await;
+    let session = world.session(ALICE).await;
+    let mut waiting = session.send("go");
+    let cue = stage.turn().await;
+    let asking = Asking { session: session.clone(), told: Rc::default() };
+    let told = Rc::clone(&asking.told);
+    let held = session.task(&cue.turn.task_id).subscribe(Cursor::After(0), asking);
+    held.ready().await.unwrap();
+    cue.works().await;
+    until("the callback ran to its end", || told.borrow().len() == 2).await;
+    assert!(world.counts().turns == 1 && (&mut waiting).now_or_never().is_none(), "the send is unanswered");
+    cue.end();
+    soon("the send is answered", waiting).await.unwrap();
+    until("the last callback ran to its end", || told.borrow().len() == 3).await;
+    let [submitted, working, completed] = [TaskState::Submitted, TaskState::Working, TaskState::Completed];
+    assert_eq!(*told.borrow(), [(1, submitted), (2, working), (3, completed)]);
+}
+
+async fn ak_w05_events_stream_from_the_server_in_order(wire: Wire) {
+    let world = wire.demo().await;
     let session = world.session(ALICE).await;
     let collector = Collector::new();
     let _started = session.send_streaming("stream 300 0", collector.clone());
@@ -59,9 +79,8 @@ async fn ak_w05_events_stream_from_the_server_in_order() {
     assert_eq!(collector.numbers(), (1..=303).collect::<Vec<_>>());
 }
 
-#[tokio::test(flavor = "local")]
-async fn ak_w10_metadata_and_unicode_come_back_as_they_were_sent() {
-    let world = World::echo().await;
+async fn ak_w10_metadata_and_unicode_come_back_as_they_were_sent(wire: Wire) {
+    let world = wire.echo().await;
     let session = world.session(ALICE).await;
     let text = "Hello 世界 🌍 Привет مرحبا";
     let metadata =
@@ -80,9 +99,8 @@ async fn ak_w10_metadata_and_unicode_come_back_as_they_were_sent() {
     assert_eq!(task.history[0].metadata, Some(metadata));
 }
 
-#[tokio::test(flavor = "local")]
-async fn ak_w11_ten_messages_on_one_connection_cost_one_accept() {
-    let world = World::echo().await;
+async fn ak_w11_ten_messages_on_one_connection_cost_one_accept(wire: Wire) {
+    let world = wire.echo().await;
     let session = world.session(ALICE).await;
     for n in 0..10 {
         let response = session.send(format!("number {n}")).await.unwrap();

@@ -4,13 +4,13 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use a2a_webcap::Server;
-use a2a_webcap::client::local::{Connection, Session};
-use a2a_webcap::client::{Client, Credentials, Endpoint};
+use a2a_webcap::client::{Client, Credentials};
 use a2a_webcap::engine::Counts;
-use a2a_webcap::limits::{Limits, WireLimits};
+use a2a_webcap::limits::Limits;
 use a2a_webcap::server::Builder;
 
 use crate::doubles::{Puppet, Stage};
+use crate::party::{Connection, Session, Wire};
 
 pub(crate) const ALICE: &str = "alice's key, which is long enough to be one";
 pub(crate) const BOB: &str = "bob's key, which is also long enough to be one";
@@ -18,6 +18,8 @@ pub(crate) const BOB: &str = "bob's key, which is also long enough to be one";
 /// A server with two principals and an agent.
 pub(crate) struct World {
     pub(crate) server: Server,
+    /// What it is spoken to over.
+    pub(crate) wire: Wire,
     _watchdog: Watchdog,
 }
 
@@ -68,7 +70,12 @@ impl World {
     pub(crate) async fn of(build: impl FnOnce(Builder) -> Builder) -> Self {
         let builder = Server::builder().api_key("alice", ALICE).api_key("bob", BOB).listen("127.0.0.1:0");
         let server = build(builder.workers(2)).start().await.expect("the server starts");
-        Self { server, _watchdog: Watchdog::new() }
+        Self { server, wire: Wire::Capnp, _watchdog: Watchdog::new() }
+    }
+
+    /// The same, to be spoken to over this wire.
+    pub(crate) fn over(self, wire: Wire) -> Self {
+        Self { wire, ..self }
     }
 
     pub(crate) fn url(&self) -> String {
@@ -86,12 +93,12 @@ impl World {
 
     /// A connection on which nobody has said who they are. Only in a local runtime.
     pub(crate) async fn connection(&self) -> Connection {
-        connect(&self.url()).await
+        self.wire.connect(&self.url()).await
     }
 
     /// A session on a connection of its own. Only in a local runtime.
     pub(crate) async fn session(&self, key: &str) -> Session {
-        self.connection().await.authenticate(&Credentials::api_key(key))
+        self.connection().await.authenticate(key)
     }
 
     /// What the engine holds and has done.
@@ -110,13 +117,6 @@ impl World {
         .await;
         assert_eq!(net.panics(), 0);
     }
-}
-
-/// A connection to any address. Only in a local runtime.
-pub(crate) async fn connect(url: &str) -> Connection {
-    let endpoint: Endpoint = url.parse().expect("an address");
-    let open = Connection::open(&endpoint, WireLimits::default(), Duration::from_secs(10));
-    open.await.expect("a connection")
 }
 
 /// Limits that differ from the default ones in a few points.

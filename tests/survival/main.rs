@@ -29,9 +29,14 @@ mod doubles;
 #[expect(dead_code, reason = "shared with the other integration tests")]
 #[path = "../all/line.rs"]
 mod line;
+#[expect(dead_code, unused_imports, reason = "shared with the other integration tests")]
+#[path = "../all/party/mod.rs"]
+mod party;
 #[expect(dead_code, reason = "shared with the other integration tests")]
 #[path = "../all/proxy.rs"]
 mod proxy;
+#[path = "../all/scenarios.rs"]
+mod rows;
 #[expect(dead_code, reason = "shared with the other integration tests")]
 #[path = "../all/world.rs"]
 mod world;

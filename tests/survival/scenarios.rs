@@ -1,4 +1,4 @@
-//! The scenarios that are about what stays: over Cap'n Proto, with the store on disk, and a restart in the midst.
+//! The scenarios that are about what stays: with the store on disk, and a restart in the midst.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use a2a_webcap::agent::Agent;
 use a2a_webcap::agents::{Demo, Echo};
-use a2a_webcap::client::local::Session;
 use a2a_webcap::client::{
     Client, ClientNotice, Credentials, Cursor, Features, RetryPolicy, SendCall, TaskEvent,
 };
@@ -21,20 +20,44 @@ use a2a_webcap::model::{
 
 use crate::agent::Count;
 use crate::doubles::{Collector, Puppet};
+use crate::party::{Session, Wire, on_wires};
 use crate::process::{Scratch, Settings};
 use crate::world::{ALICE, World, soon, until};
 
-/// A server over the store in this place.
-async fn world(scratch: &Scratch, agent: impl Agent) -> World {
-    world_of(scratch, agent, &Clock::system(), |_| {}).await
+on_wires! {
+    every: [
+        ak_w06_a_send_that_is_repeated_after_a_crash_makes_one_task,
+        ak_w06_a_stream_goes_on_over_a_killed_and_restarted_server_where_it_was,
+        gc_26_tasks_are_kept_when_they_end_and_when_they_are_canceled_and_are_the_same_after_a_restart,
+        gc_26_an_id_that_looks_like_a_path_is_no_task_and_touches_no_file,
+        as_14_a_task_has_its_state_after_a_restart_too,
+        as_15_an_unknown_task_is_unknown_after_a_restart_too,
+        as_16_a_list_by_context_has_the_tasks_of_before_and_after_a_restart,
+        as_17_a_list_by_an_unknown_context_is_empty_after_a_restart_too,
+        cw_04_a_list_goes_on_with_its_next_page_after_a_restart,
+    ]
+    objects: [
+        cw_10_a_slow_observer_is_served_from_the_disk_within_its_window_and_loses_nothing,
+    ]
 }
 
-async fn world_of(scratch: &Scratch, agent: impl Agent, clock: &Clock, change: fn(&mut Limits)) -> World {
+/// A server over the store in this place.
+async fn world(wire: Wire, scratch: &Scratch, agent: impl Agent) -> World {
+    world_of(wire, scratch, agent, &Clock::system(), |_| {}).await
+}
+
+async fn world_of(
+    wire: Wire,
+    scratch: &Scratch,
+    agent: impl Agent,
+    clock: &Clock,
+    change: fn(&mut Limits),
+) -> World {
     let mut limits = Limits::default();
     limits.net.drain_timeout = Duration::from_millis(50);
     change(&mut limits);
     let dir = scratch.0.join("store");
-    World::of(|builder| builder.agent(agent).data_dir(dir).clock(clock.clone()).limits(limits)).await
+    wire.world(|builder| builder.agent(agent).data_dir(dir).clock(clock.clone()).limits(limits)).await
 }
 
 fn task(response: SendMessageResponse) -> Task {
@@ -58,10 +81,11 @@ fn files(dir: &Path) -> BTreeSet<std::path::PathBuf> {
     entries.flat_map(|path| if path.is_dir() { files(&path) } else { [path].into() }).collect()
 }
 
-#[tokio::test(flavor = "local")]
-async fn gc_26_tasks_are_kept_when_they_end_and_when_they_are_canceled_and_are_the_same_after_a_restart() {
+async fn gc_26_tasks_are_kept_when_they_end_and_when_they_are_canceled_and_are_the_same_after_a_restart(
+    wire: Wire,
+) {
     let scratch = Scratch::new();
-    let first = world(&scratch, Demo).await;
+    let first = world(wire, &scratch, Demo).await;
     let session = first.session(ALICE).await;
     let mut before = Vec::new();
     for text in ["stream 20 0", "fail no paper", "reject"] {
@@ -80,7 +104,7 @@ async fn gc_26_tasks_are_kept_when_they_end_and_when_they_are_canceled_and_are_t
     drop((started, session));
     soon("it stops", first.server.stop()).await;
 
-    let second = world(&scratch, Demo).await;
+    let second = world(wire, &scratch, Demo).await;
     let session = second.session(ALICE).await;
     for (task, log) in before.iter().zip(&logs) {
         assert_eq!(session.get_task(&GetTaskRequest::new(task.id.clone())).await.unwrap(), *task);
@@ -94,10 +118,9 @@ async fn gc_26_tasks_are_kept_when_they_end_and_when_they_are_canceled_and_are_t
     assert_eq!((&answered.id, answered.state()), (&asks.id, TaskState::Completed));
 }
 
-#[tokio::test(flavor = "local")]
-async fn gc_26_an_id_that_looks_like_a_path_is_no_task_and_touches_no_file() {
+async fn gc_26_an_id_that_looks_like_a_path_is_no_task_and_touches_no_file(wire: Wire) {
     let scratch = Scratch::new();
-    let world = world(&scratch, Echo).await;
+    let world = world(wire, &scratch, Echo).await;
     let session = world.session(ALICE).await;
     let opened = task(session.send(Message::user("hello").in_context("../../context")).await.unwrap());
     assert_eq!(opened.context_id.as_deref(), Some("../../context"), "what a client calls its own is its own");
@@ -168,11 +191,69 @@ async fn ak_w06_a_client_with_default_waits_goes_on_over_a_killed_and_restarted_
     drop(served);
 }
 
-#[tokio::test(flavor = "local")]
-async fn as_14_a_task_has_its_state_after_a_restart_too() {
+async fn ak_w06_a_stream_goes_on_over_a_killed_and_restarted_server_where_it_was(wire: Wire) {
+    let scratch = Scratch::new();
+    let mut settings = Settings::new(&scratch.0);
+    let served = settings.start();
+    settings.listen = served.address;
+    let connection = wire.connect(&served.url()).await;
+    let session = connection.authenticate(ALICE);
+    let count = Count { to: 300, pace: Duration::from_millis(2), padding: 50, asks: false };
+    let before = Collector::bare();
+    let _started = session.send_streaming(count.text(), before.clone());
+    before.has(50).await;
+
+    served.kill();
+    soon("the line breaks", connection.closed()).await;
+    let lost = session.who_am_i().await.unwrap_err();
+    assert_eq!(lost.kind(), FaultKind::Disconnected);
+    let seen = before.events();
+    assert!(before.ended().is_none(), "nobody could say how it ends");
+    assert_eq!(
+        wire.try_connect(&format!("http://{}", settings.listen)).await.err().unwrap().kind(),
+        FaultKind::Disconnected
+    );
+    let served = settings.start();
+    let again = wire.connect(&served.url()).await.authenticate(ALICE);
+    assert_eq!(again.who_am_i().await.unwrap().subject, "alice");
+    let after = Collector::bare();
+    let (id, last) = (seen[0].task_id().unwrap().to_owned(), seen.last().unwrap().seq);
+    let _held = again.task(&id).subscribe(Cursor::After(last), after.clone());
+    assert_eq!(after.end().await.reason, EndReason::Completed);
+
+    let whole: Vec<TaskEvent> = seen.into_iter().chain(after.events()).collect();
+    let numbers: Vec<u64> = whole.iter().map(|event| event.seq).collect();
+    assert_eq!(numbers, (1..=whole.len() as u64).collect::<Vec<_>>(), "no event is lost or comes twice");
+    let said: Vec<_> = whole.iter().filter_map(TaskEvent::artifact_text).collect();
+    let said: Vec<u64> = said.iter().map(|text| text.split(' ').next().unwrap().parse().unwrap()).collect();
+    assert_eq!(said, (1..=300).collect::<Vec<_>>());
+    assert_eq!(events(&again, &id).await, whole, "what was seen before the crash is what is on disk");
+}
+
+async fn ak_w06_a_send_that_is_repeated_after_a_crash_makes_one_task(wire: Wire) {
+    let scratch = Scratch::new();
+    let mut settings = Settings::new(&scratch.0);
+    let served = settings.start();
+    settings.listen = served.address;
+    let count = Count { to: 3, pace: Duration::ZERO, padding: 0, asks: false };
+    let message = Message::user(count.text());
+    let send = async |url: &str| {
+        let session = wire.connect(url).await.authenticate(ALICE);
+        let sent = task(session.send(message.clone()).await.unwrap());
+        let listed = session.list_tasks(&ListTasksRequest::default()).await.unwrap();
+        (sent.id, sent.status.state, listed.total_size)
+    };
+    let first = send(&served.url()).await;
+    assert_eq!((first.1, first.2), (TaskState::Completed, 1));
+    served.kill();
+    let served = settings.start();
+    assert_eq!(send(&served.url()).await, first);
+}
+
+async fn as_14_a_task_has_its_state_after_a_restart_too(wire: Wire) {
     let scratch = Scratch::new();
     let (agent, mut stage) = Puppet::default().on_stage();
-    let first = world(&scratch, agent).await;
+    let first = world(wire, &scratch, agent).await;
     let session = first.session(ALICE).await;
     let opened = task(session.send(SendCall::from("go").return_immediately()).await.unwrap());
     let get = GetTaskRequest::new(opened.id.clone());
@@ -187,15 +268,14 @@ async fn as_14_a_task_has_its_state_after_a_restart_too() {
     drop((session, cue));
     soon("it stops", first.server.stop()).await;
 
-    let second = world(&scratch, Echo).await;
+    let second = world(wire, &scratch, Echo).await;
     assert_eq!(second.session(ALICE).await.get_task(&get).await.unwrap(), completed);
 }
 
-#[tokio::test(flavor = "local")]
-async fn as_15_an_unknown_task_is_unknown_after_a_restart_too() {
+async fn as_15_an_unknown_task_is_unknown_after_a_restart_too(wire: Wire) {
     let scratch = Scratch::new();
     for _ in 0..2 {
-        let world = world(&scratch, Echo).await;
+        let world = world(wire, &scratch, Echo).await;
         let session = world.session(ALICE).await;
         session.send("hello").await.unwrap();
         let fault = session.get_task(&GetTaskRequest::new("no-such-task")).await.unwrap_err();
@@ -205,12 +285,11 @@ async fn as_15_an_unknown_task_is_unknown_after_a_restart_too() {
     }
 }
 
-#[tokio::test(flavor = "local")]
-async fn as_16_a_list_by_context_has_the_tasks_of_before_and_after_a_restart() {
+async fn as_16_a_list_by_context_has_the_tasks_of_before_and_after_a_restart(wire: Wire) {
     let scratch = Scratch::new();
     let mut expected = BTreeSet::new();
     for round in 1..=3 {
-        let world = world(&scratch, Echo).await;
+        let world = world(wire, &scratch, Echo).await;
         let session = world.session(ALICE).await;
         for text in ["one", "two"] {
             expected.insert(task(session.send(Message::user(text).in_context("shared")).await.unwrap()).id);
@@ -226,11 +305,10 @@ async fn as_16_a_list_by_context_has_the_tasks_of_before_and_after_a_restart() {
     }
 }
 
-#[tokio::test(flavor = "local")]
-async fn as_17_a_list_by_an_unknown_context_is_empty_after_a_restart_too() {
+async fn as_17_a_list_by_an_unknown_context_is_empty_after_a_restart_too(wire: Wire) {
     let scratch = Scratch::new();
     for _ in 0..2 {
-        let world = world(&scratch, Echo).await;
+        let world = world(wire, &scratch, Echo).await;
         let session = world.session(ALICE).await;
         session.send("hello").await.unwrap();
         let request = ListTasksRequest { context_id: Some("nowhere".into()), ..ListTasksRequest::default() };
@@ -241,11 +319,10 @@ async fn as_17_a_list_by_an_unknown_context_is_empty_after_a_restart_too() {
     }
 }
 
-#[tokio::test(flavor = "local")]
-async fn cw_04_a_list_goes_on_with_its_next_page_after_a_restart() {
+async fn cw_04_a_list_goes_on_with_its_next_page_after_a_restart(wire: Wire) {
     let scratch = Scratch::new();
     let clock = Clock::standing_at(Timestamp::from_unix_nanos(1_000));
-    let first = world_of(&scratch, Demo, &clock, |_| {}).await;
+    let first = world_of(wire, &scratch, Demo, &clock, |_| {}).await;
     let session = first.session(ALICE).await;
     let mut ids = Vec::new();
     for n in 1..=9 {
@@ -265,7 +342,7 @@ async fn cw_04_a_list_goes_on_with_its_next_page_after_a_restart() {
     drop(session);
     soon("it stops", first.server.stop()).await;
 
-    let second = world_of(&scratch, Demo, &clock, |_| {}).await;
+    let second = world_of(wire, &scratch, Demo, &clock, |_| {}).await;
     let session = second.session(ALICE).await;
     let (listed, total, token) =
         list(&session, &ListTasksRequest { page_token: Some(token), ..paged.clone() }).await;
@@ -278,8 +355,7 @@ async fn cw_04_a_list_goes_on_with_its_next_page_after_a_restart() {
     assert_eq!(list(&session, &asking).await.0, [6]);
 }
 
-#[tokio::test(flavor = "local")]
-async fn cw_10_a_slow_observer_is_served_from_the_disk_within_its_window_and_loses_nothing() {
+async fn cw_10_a_slow_observer_is_served_from_the_disk_within_its_window_and_loses_nothing(wire: Wire) {
     const WINDOW: usize = 8 << 10;
     const EVENTS: usize = 2_000;
     let scratch = Scratch::new();
@@ -287,14 +363,14 @@ async fn cw_10_a_slow_observer_is_served_from_the_disk_within_its_window_and_los
         limits.wire.stream_window_bytes = WINDOW;
         limits.engine.recent_events = 16;
     };
-    let world = world_of(&scratch, Demo, &Clock::system(), few).await;
+    let world = world_of(wire, &scratch, Demo, &Clock::system(), few).await;
     let connection = world.connection().await;
-    let session = connection.authenticate(&Credentials::api_key(ALICE));
+    let session = connection.authenticate(ALICE);
     let slow = Collector::gated(Features { batches: false, ..Features::default() });
     let started = session.send_streaming(format!("burst {EVENTS}"), slow.clone());
     until("the task is over", || world.counts().turns == 0 && world.counts().events > 2_000).await;
     assert_eq!(started.task.get(Some(0)).await.unwrap().state(), TaskState::Completed);
-    let held = connection.transport().counters().held_bytes;
+    let held = connection.held_bytes();
     assert!(held > 0 && held <= 2 * WINDOW, "{held} bytes of a window of {WINDOW}");
     assert_eq!(world.counts().feeds, 1, "the stream waits at its cursor");
     slow.admit(EVENTS + 10);
@@ -306,7 +382,7 @@ async fn cw_10_a_slow_observer_is_served_from_the_disk_within_its_window_and_los
     let id = started.task.get(Some(0)).await.unwrap().id;
     drop((started, session, connection));
     soon("it stops", world.server.stop()).await;
-    let world = world_of(&scratch, Demo, &Clock::system(), few).await;
+    let world = world_of(wire, &scratch, Demo, &Clock::system(), few).await;
     let again = events(&world.session(ALICE).await, &id).await;
     assert_eq!(again.len(), EVENTS + 2);
     assert_eq!(again[..], seen[seen.len() - again.len()..]);

@@ -56,7 +56,8 @@ impl ServiceObject {
                 Ok(connection.object(Object::Session(SessionObject::new(session))))
             }
             "claim" => {
-                let claimed = self.0.claim(&arguments.text("secret")?)?;
+                // An empty one is a wrong one, and answered as such.
+                let claimed = self.0.claim(&arguments.required::<String>("secret")?)?;
                 // A secret is as good as a key: whoever showed one is somebody.
                 connection.authenticated();
                 Ok(connection.object(Object::Task(TaskObject::open(claimed.task))))

@@ -1,0 +1,143 @@
+//! A party to a conversation with the server: the objects of DESIGN as a test holds them, whatever wire they came over.
+//!
+//! A scenario is written once, against [`Connection`], [`Session`], [`TaskHandle`], [`Subscription`] and [`Grant`], and
+//! [`on_wires!`] runs it over every wire that has what it needs. What comes back is in the words of the model, and every
+//! failure is a [`Fault`](a2a_webcap::fault::Fault), so that one assertion holds for all.
+//!
+//! A further wire is a variant of [`Wire`] and of each object in `objects`, with a client behind it as `web` is one, and a
+//! module in [`on_wires!`]. One that only has operations (no objects that can be held) takes part in the `every` lists: its
+//! `Session` is its credentials, its `TaskHandle` an id, and what `Operations` and `TaskHandle` do is a request each.
+
+mod objects;
+mod web;
+
+use std::fmt;
+use std::time::Duration;
+
+use a2a_webcap::client::{Endpoint, local};
+use a2a_webcap::fault::Result;
+use a2a_webcap::limits::WireLimits;
+use a2a_webcap::server::Builder;
+use futures::future::{LocalBoxFuture, Shared};
+
+pub(crate) use objects::{Connection, Grant, Operations, Session, Subscription, Tables, TaskHandle};
+
+use crate::doubles::{Puppet, Stage};
+use crate::world::World;
+
+/// The answer to a call that has been sent.
+pub(crate) type Pending<T> = LocalBoxFuture<'static, Result<T>>;
+/// Whether what a call returned exists.
+pub(crate) type Ready = Shared<Pending<()>>;
+
+/// What carries the objects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wire {
+    /// Cap'n Proto over WebSocket, by the Rust client.
+    Capnp,
+    /// Cap'n Web over WebSocket, by a client of these tests on `crates/capnweb`.
+    Capnweb,
+}
+
+impl Wire {
+    pub(crate) const ALL: [Self; 2] = [Self::Capnp, Self::Capnweb];
+
+    /// A connection to any address. Only in a local runtime.
+    pub(crate) async fn connect(self, url: &str) -> Connection {
+        self.try_connect(url).await.expect("a connection")
+    }
+
+    /// The same where nobody may be there.
+    pub(crate) async fn try_connect(self, url: &str) -> Result<Connection> {
+        let (limits, patience) = (WireLimits::default(), Duration::from_secs(10));
+        match self {
+            Self::Capnp => {
+                let endpoint: Endpoint = url.parse().expect("an address");
+                local::Connection::open(&endpoint, limits, patience).await.map(Connection::Capnp)
+            }
+            Self::Capnweb => web::Connection::open(url, patience).await.map(Connection::Capnweb),
+        }
+    }
+
+    /// A server with the demo agent, to be spoken to over this wire.
+    pub(crate) async fn demo(self) -> World {
+        World::demo().await.over(self)
+    }
+
+    /// With the echo agent.
+    pub(crate) async fn echo(self) -> World {
+        World::echo().await.over(self)
+    }
+
+    /// With an agent that does what the test says.
+    pub(crate) async fn puppet(self) -> (World, Stage) {
+        self.puppet_of(Puppet::default(), |builder| builder).await
+    }
+
+    /// The same, with settings.
+    pub(crate) async fn puppet_of(
+        self,
+        puppet: Puppet,
+        build: impl FnOnce(Builder) -> Builder,
+    ) -> (World, Stage) {
+        let (world, stage) = World::puppet_of(puppet, build).await;
+        (world.over(self), stage)
+    }
+
+    /// With these settings.
+    pub(crate) async fn world(self, build: impl FnOnce(Builder) -> Builder) -> World {
+        World::of(build).await.over(self)
+    }
+}
+
+/// As the bindings are called in `tests/scenarios.tsv`, and the modules `over_…` of [`on_wires!`].
+impl fmt::Display for Wire {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Capnp => "capnp",
+            Self::Capnweb => "capnweb",
+        })
+    }
+}
+
+/// Makes tests of functions `async fn(Wire)`: one for each wire, in a module that says which. Those under `every`
+/// need only operations and streams, those under `objects` need objects that can be held, derived and pipelined on, those
+/// under `blocking` the same, and are no `async fn`. Those under `together` take no wire: each compares all of them.
+macro_rules! on_wires {
+    (@wire $wire:ident in $module:ident: [$($test:ident,)*] [$($blocking:ident,)*]) => {
+        mod $module {
+            $(
+                #[tokio::test(flavor = "local")]
+                async fn $test() {
+                    super::$test($crate::party::Wire::$wire).await;
+                }
+            )*
+            $(
+                #[test]
+                fn $blocking() {
+                    super::$blocking($crate::party::Wire::$wire);
+                }
+            )*
+        }
+    };
+    (
+        $(every: [$($every:ident),* $(,)?])?
+        $(objects: [$($object:ident),* $(,)?])?
+        $(blocking: [$($blocking:ident),* $(,)?])?
+        $(together: [$($together:ident),+ $(,)?])?
+    ) => {
+        $crate::party::on_wires!(@wire Capnp in over_capnp: [$($($every,)*)? $($($object,)*)?] [$($($blocking,)*)?]);
+        $crate::party::on_wires!(@wire Capnweb in over_capnweb: [$($($every,)*)? $($($object,)*)?] [$($($blocking,)*)?]);
+        $(
+            mod every_wire {
+                $(
+                    #[tokio::test(flavor = "local")]
+                    async fn $together() {
+                        super::$together().await;
+                    }
+                )+
+            }
+        )?
+    };
+}
+pub(crate) use on_wires;
