@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use a2a_webcap::client::Credentials;
 use a2a_webcap::model::{EndReason, GetTaskRequest, Message};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -71,7 +70,7 @@ async fn nothing_that_a_caller_says_becomes_a_label() {
     let message = Message::user("fail MARKER").in_context("MARKER-context");
     session.send(message).await.unwrap();
     session.get_task(&GetTaskRequest::new("MARKER-task")).await.unwrap_err();
-    let stranger = world.connection().await.authenticate(&Credentials::api_key("MARKER".repeat(8)));
+    let stranger = world.connection().await.authenticate(&"MARKER".repeat(8));
     stranger.send("hello").await.unwrap_err();
     get(&world, "/MARKER", HERE).await;
     get(&world, "/healthz", "Host: MARKER\r\n").await;

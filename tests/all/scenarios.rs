@@ -41,6 +41,7 @@ fn run_here() -> BTreeMap<String, BTreeSet<String>> {
         let wires: Vec<String> = match modules.last() {
             Some(&"every_wire") => Wire::ALL.iter().map(Wire::to_string).collect(),
             Some(&"over_capnweb") => vec![Wire::Capnweb.to_string()],
+            Some(&"operations") => vec!["http".to_owned()],
             Some(file) if CAPNWEB_FILES.contains(file) => vec![Wire::Capnweb.to_string()],
             _ => vec![Wire::Capnp.to_string()],
         };
