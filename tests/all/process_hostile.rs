@@ -143,6 +143,22 @@ async fn a_program_that_never_reads_is_ended_when_its_input_is_full() {
 }
 
 #[tokio::test]
+async fn a_program_that_closes_its_input_or_its_output_is_ended() {
+    for (closes, words) in [("exec 0<&-", "it closed its input"), ("exec 1>&-", "it closed its output")] {
+        let script = format!(
+            "[ -e second ] && {{ card; while next; do chunk \"$task\" fine; status \"$task\" COMPLETED; done; }}\n\
+             : > second\ncard\n[ '{closes}' = 'exec 0<&-' ] || next\n{closes}\nsleep 1000"
+        );
+        let (_scratch, directory) = files(&[]);
+        let bounds = limits(|limits| limits.grace = Duration::from_millis(200));
+        let world = lines_of(shell(&script).directory(&directory), bounds).await;
+        let why = reason(&ask_text(&world, "x").await);
+        assert_eq!(why, format!("the agent's program ended: {words}"));
+        assert_eq!(answer(&ask_text(&world, "x").await), "fine");
+    }
+}
+
+#[tokio::test]
 async fn a_program_that_says_nothing_about_its_turn_fails_it_at_the_deadline() {
     let world = lines(
         "card\nwhile next; do [ $text = go ] || { chunk \"$task\" fine; status \"$task\" COMPLETED; }; done",

@@ -247,7 +247,10 @@ impl Work<'_> {
         let (output, ends) = match what {
             What::Update { output, ends } => (output, ends),
             What::End { error: None } => return Some(Ok(())),
-            What::End { error: Some(error) } => return Some(Err(AgentError::new(error))),
+            What::End { error: Some(mut error) } => {
+                error.truncate(error.floor_char_boundary(ERROR_BYTES));
+                return Some(Err(AgentError::new(error)));
+            }
         };
         self.made.add(&output);
         if let Err(error) = self.updates.emit(self.traced(output)).await {
@@ -276,6 +279,9 @@ impl Work<'_> {
         output
     }
 }
+
+/// How much of a program's own reason becomes the task's.
+const ERROR_BYTES: usize = 64 << 10;
 
 fn failed(why: &str) -> AgentError {
     AgentError::new(format!("the agent's program is at fault: {why}"))

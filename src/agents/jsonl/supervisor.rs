@@ -161,8 +161,14 @@ async fn serve(turns: &Arc<Turns>, started: Started, generation: u64) -> String 
                     let reason = format!("it did not read its input for {:?}", turns.limits.read_timeout);
                     break End::Unfit(reason);
                 }
-                // A program that wants no more may still finish what it has; it is found out by its end.
-                Some(Unwritten::Closed) | None => wrote = true,
+                // As above: most likely it has ended.
+                Some(Unwritten::Closed) => {
+                    match tokio::time::timeout(turns.limits.grace, running.wait()).await {
+                        Ok(status) => break End::Exited(status),
+                        Err(_) => break End::Unfit("it closed its input".to_owned()),
+                    }
+                }
+                None => wrote = true,
             },
             () = turns.changed.notified() => if let Some(reason) = turns.sweep(Instant::now()) {
                 break End::Unfit(reason);
