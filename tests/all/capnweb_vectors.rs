@@ -176,14 +176,13 @@ fn played(address: SocketAddr) -> Vec<Value> {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn our_listener_answers_every_vector_over_a_real_socket() {
+#[test]
+fn our_listener_answers_every_vector_over_a_real_socket() {
     if !capnweb_node::is_here("the vectors at our listener") {
         return;
     }
     let listening = serve();
-    let address = listening.local_addr();
-    let played = tokio::task::spawn_blocking(move || played(address)).await.unwrap();
+    let played = played(listening.local_addr());
     let vectors = vectors::vectors(&directory());
     assert_eq!(played.len(), vectors.len());
     let wrong: Vec<String> =

@@ -253,9 +253,10 @@ fn without_the_unsayable(parts: &mut [model::Part]) {
     }
 }
 
-fn reread<'a, T: 'a, O: DeserializeOwned>(value: &'a T) -> T
+fn reread<T, O>(value: &T) -> T
 where
     T: ToV03 + TryFrom<O, Error = Fault>,
+    O: DeserializeOwned,
 {
     from_value::<O>(written(value.v0_3())).expect("readable").try_into().expect("valid")
 }
