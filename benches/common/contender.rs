@@ -27,7 +27,7 @@ pub(crate) struct Run {
 impl Contender {
     /// Starts this program as the server's client. The server's address goes where the role's argument is empty.
     pub(crate) fn start(name: String, server: Process, client: &[&str]) -> Outcome<Self> {
-        let address = |word| if word == "" { server.greeting.as_str() } else { word };
+        let address = |word: &str| if word.is_empty() { server.greeting.as_str() } else { word };
         let client: Vec<&str> = client.iter().copied().map(address).collect();
         let client = Process::start(CLIENT_CORE, &client)?;
         Ok(Self::new(name, server, client))

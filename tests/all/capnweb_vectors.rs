@@ -15,12 +15,12 @@ use std::task::{Context, Poll};
 use ::capnweb::{Action, Batch, Limits, Session};
 use a2a_webcap::model::Timestamp;
 use a2a_webcap::net::{
-    ConnectionInfo, Document, Listening, MalformedBatch, NetConfig, Routes, WorkerRoutes, listen,
+    ConnectionInfo, Document, Listening, MalformedBatch, NetConfig, NetCounters, Routes, WorkerRoutes, listen,
 };
 use a2a_webcap::shutdown::Shutdown;
 use a2a_webcap::transport::{CloseReason, ConnectionHandle, Line, Speaker, code};
 use bytes::Bytes;
-use futures::future::{FutureExt as _, LocalBoxFuture};
+use futures::future::{BoxFuture, FutureExt as _, LocalBoxFuture};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -45,6 +45,14 @@ struct Test;
 impl Routes for Test {
     fn agent_card(&self) -> Arc<Document> {
         Arc::new(Document::new("application/json", "{}", Timestamp::from_unix_nanos(0)))
+    }
+
+    fn readiness(&self) -> Result<(), &'static str> {
+        Ok(())
+    }
+
+    fn metrics(&self, _: Arc<NetCounters>) -> BoxFuture<'static, String> {
+        Box::pin(async { String::new() })
     }
 
     fn worker(&self) -> Box<dyn WorkerRoutes> {
