@@ -61,6 +61,8 @@ pub(super) async fn follow(
     (mut feed, opening): (Feed, Opening),
     mut observer: impl Observer,
 ) {
+    // A server that stops waits for the word that the stream ends: lines are closed when every permit is gone.
+    let permit = context.shutdown.permit();
     let progress = Progress::after(feed.position());
     let failed = observer.failed();
     let end = tokio::select! {
@@ -82,6 +84,7 @@ pub(super) async fn follow(
     };
     drop(feed);
     finish(pass, observer, end).await;
+    drop(permit);
 }
 
 /// The end of a stream whose agent answered with a message.
