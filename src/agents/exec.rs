@@ -3,8 +3,7 @@
 //! The user's text comes on stdin, which then ends. What the program prints becomes the artifact `output`, streamed
 //! as it is printed. The exit code decides: 0 completes the task, anything else fails it, with the end of stderr.
 //! What the turn is about stands in environment variables; nothing of a client ever comes into the command line.
-//! [docs/process-agents.md](https://github.com/a2a-webcap/a2a-webcap/blob/main/docs/process-agents.md) is the whole
-//! story.
+//! `docs/process-agents.md` is the whole story.
 
 use std::pin::pin;
 use std::sync::Arc;

@@ -259,12 +259,14 @@ while next; do case $text in die) status "$task" WORKING; exit 9;; *) chunk "$ta
 
 #[tokio::test]
 async fn a_program_that_exits_after_each_turn_is_there_for_the_next() {
-    let world = lines("card\nnext; chunk \"$task\" \"$text\"; status \"$task\" COMPLETED").await;
+    let world = lines("card\nnext; chunk \"$task\" \"$text $$\"; status \"$task\" COMPLETED").await;
     for n in 0..5 {
-        let said = format!("turn {n}");
-        assert_eq!(answer(&ask_text(&world, &said).await), said);
-        // It may not have been seen to end yet: only then is a turn given to the next one.
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        let answer = answer(&ask_text(&world, &format!("turn-{n}")).await);
+        let (said, id) = answer.split_once(' ').unwrap();
+        assert_eq!(said, format!("turn-{n}"));
+        // A turn that comes before its end is seen would be given to it, and fail with it.
+        until("its end was seen", || !std::path::Path::new("/proc").join(id).exists()).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 
