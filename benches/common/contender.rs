@@ -1,7 +1,7 @@
 //! What is measured against what: a server and a client, run in turns.
 
 use crate::Outcome;
-use crate::process::{CLIENT_CORE, Process, SERVER_CORE};
+use crate::process::{CLIENT_CORE, Process};
 use crate::statistics::{Bar, Sample};
 
 /// Something that is run again and again, and the server whose CPU it costs.
@@ -11,7 +11,8 @@ pub(crate) struct Contender {
     pub(crate) server: Process,
     client: Process,
     rate: Sample,
-    server_micros: Sample,
+    /// Microseconds of the server's CPU for one.
+    pub(crate) server_micros: Sample,
     client_micros: Sample,
 }
 
@@ -24,20 +25,18 @@ pub(crate) struct Run {
 }
 
 impl Contender {
-    /// Starts both in their roles. The server's address goes where the client's argument is empty.
-    pub(crate) fn start(name: String, server: &[&str], client: &[&str]) -> Outcome<Self> {
-        Self::start_on(SERVER_CORE, name, server, client)
+    /// Starts this program as the server's client. The server's address goes where the role's argument is empty.
+    pub(crate) fn start(name: String, server: Process, client: &[&str]) -> Outcome<Self> {
+        let address = |word| if word == "" { server.greeting.as_str() } else { word };
+        let client: Vec<&str> = client.iter().copied().map(address).collect();
+        let client = Process::start(CLIENT_CORE, &client)?;
+        Ok(Self::new(name, server, client))
     }
 
-    /// The same, with the server on these cores.
-    pub(crate) fn start_on(cores: &str, name: String, server: &[&str], client: &[&str]) -> Outcome<Self> {
-        let server = Process::start(cores, server)?;
-        let address = server.greeting.clone();
-        let client: Vec<&str> =
-            client.iter().map(|word| if word.is_empty() { address.as_str() } else { word }).collect();
-        let client = Process::start(CLIENT_CORE, &client)?;
+    /// Of two processes that run.
+    pub(crate) fn new(name: String, server: Process, client: Process) -> Self {
         let (rate, server_micros, client_micros) = Default::default();
-        Ok(Self { name, server, client, rate, server_micros, client_micros })
+        Self { name, server, client, rate, server_micros, client_micros }
     }
 
     /// One run. Its answer begins with a count and nanoseconds; each that was counted is `units`.

@@ -29,8 +29,15 @@ pub(crate) struct Process {
 impl Process {
     /// Starts this program in another role and waits for its first line.
     pub(crate) fn start(core: &str, role: &[&str]) -> Outcome<Self> {
+        let program = std::env::current_exe()?;
+        let program = program.to_str().ok_or("the path of this program is not UTF-8")?;
+        Self::of(core, &[&[program, ROLE], role].concat())
+    }
+
+    /// Starts any program and waits for its first line.
+    pub(crate) fn of(core: &str, command_line: &[&str]) -> Outcome<Self> {
         let mut command = Command::new("sh");
-        command.args(["-c", START, "sh", core]).arg(std::env::current_exe()?).arg(ROLE).args(role);
+        command.args(["-c", START, "sh", core]).args(command_line);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let stdin = child.stdin.take().ok_or("no stdin")?;
         let stdout = BufReader::new(child.stdout.take().ok_or("no stdout")?);

@@ -2,6 +2,7 @@
 
 use crate::contender::{Contender, print_ratio};
 use crate::plan::{Case, Plan};
+use crate::process::{Process, SERVER_CORE};
 use crate::statistics::{Bar, Sample};
 use crate::{Outcome, flight, idle, million};
 
@@ -119,13 +120,14 @@ const WINDOW: usize = 64;
 impl Contender {
     /// The product, and a client in some role.
     pub(crate) fn ours(name: &str, role: &[&str]) -> Outcome<Self> {
-        Self::start(name.to_owned(), &["server"], role)
+        Self::start(name.to_owned(), Process::start(SERVER_CORE, &["server"])?, role)
     }
 
     /// An echo of such frames.
     fn echo(ask: u64, reply: u64, window: usize, flush: &str) -> Outcome<Self> {
         let (ask, reply, window) = (ask.to_string(), reply.to_string(), window.to_string());
         let name = format!("echo {ask} B / {reply} B, flush {flush}");
-        Self::start(name, &["echo-server", &reply, flush], &["echo-client", "", &ask, &window, flush])
+        let server = Process::start(SERVER_CORE, &["echo-server", &reply, flush])?;
+        Self::start(name, server, &["echo-client", "", &ask, &window, flush])
     }
 }

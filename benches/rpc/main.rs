@@ -38,6 +38,8 @@ mod plan;
 mod process;
 mod proxy;
 mod server;
+#[path = "../common/sessions.rs"]
+mod sessions;
 #[path = "../common/statistics.rs"]
 mod statistics;
 #[path = "../common/streams.rs"]

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use crate::contender::{Contender, print_ratio};
 use crate::disk::{self, Scratch};
 use crate::plan::Plan;
+use crate::process::{Process, SERVER_CORE};
 use crate::statistics::{Bar, Sample};
 use crate::{Outcome, streams8};
 
@@ -21,7 +22,8 @@ pub(crate) fn measure(plan: Plan) -> Outcome<bool> {
     let goal: u64 = if plan.quick { 20_000 } else { 1_000_000 };
     let dir = Scratch::new("resident")?;
     let role = ["streams", "", "each", EVENTS, "64"];
-    let mut ours = Contender::start("tasks".to_owned(), &["server", dir.text()?, "keep"], &role)?;
+    let server = Process::start(SERVER_CORE, &["server", dir.text()?, "keep"])?;
+    let mut ours = Contender::start("tasks".to_owned(), server, &role)?;
     let (begun, mut tasks, mut next) = (Instant::now(), 0, goal / 5);
     while tasks < goal {
         let run = ours.run(STEP, 1.0)?;

@@ -3,6 +3,7 @@
 use crate::contender::{Contender, print_ratio};
 use crate::disk::{self, Scratch};
 use crate::plan::Plan;
+use crate::process::{Process, SERVER_CORE};
 use crate::statistics::{Bar, Sample};
 use crate::{Outcome, streams8};
 
@@ -25,7 +26,8 @@ pub(crate) fn measure(plan: Plan) -> Outcome<bool> {
     let goal = if plan.quick { 0.2 } else { 5.0 };
     let dir = Scratch::new("soak")?;
     let role = ["streams", "", "each", &EVENTS.to_string(), "32"];
-    let mut ours = Contender::start("soak".to_owned(), &["server", dir.text()?, "retain"], &role)?;
+    let server = Process::start(SERVER_CORE, &["server", dir.text()?, "retain"])?;
+    let mut ours = Contender::start("soak".to_owned(), server, &role)?;
     let (mut looks, mut millions, mut next) = (Vec::<Look>::new(), 0.0, 0.0);
     while millions < goal {
         let run = ours.run(STEP, 1.0)?;

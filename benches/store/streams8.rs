@@ -20,7 +20,8 @@ pub(crate) fn measure(plan: Plan) -> Outcome<bool> {
         let dir = Scratch::new("streams")?;
         let name = format!("{EVENTS}-event streams, {at_once} at once, {kind}");
         let role = ["streams", "", kind, &EVENTS.to_string(), at_once];
-        let mut ours = Contender::start_on(BOTH_CORES, name, &["server", dir.text()?, "keep"], &role)?;
+        let server = Process::start(BOTH_CORES, &["server", dir.text()?, "keep"])?;
+        let mut ours = Contender::start(name, server, &role)?;
         let mut plain = Plain::start(BOTH_CORES)?;
         for _ in 0..3 {
             plain.compare(run(&mut ours, plan)?, plan.millis)?;
