@@ -141,7 +141,8 @@ fn shown(task: &Arc<Task>) -> Task {
 
 /// An object with one member that says what it is.
 fn line(kind: &str, body: &impl Serialize) -> Bytes {
-    let mut bytes = serde_json::to_vec(&BTreeMap::from([(kind, body)])).expect("texts, lists and maps of texts can be written as JSON");
+    let mut bytes = serde_json::to_vec(&BTreeMap::from([(kind, body)]))
+        .expect("texts, lists and maps of texts can be written as JSON");
     bytes.push(b'\n');
     bytes.into()
 }
