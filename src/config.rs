@@ -247,7 +247,9 @@ impl fmt::Display for ConfigError {
         let under: String =
             error.path.iter().filter(|part| *part != name).map(|part| format!("{part}.")).collect();
         write!(f, "there is no setting `{under}{name}`")?;
-        if let Some(place) = error.metadata.as_ref().and_then(place) {
+        if let Some(place) =
+            error.metadata.as_ref().and_then(|metadata| place(metadata, &format!("{under}{name}")))
+        {
             write!(f, " (in {place})")?;
         }
         match nearest(name, &under, known) {
@@ -259,10 +261,10 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
-fn place(metadata: &Metadata) -> Option<String> {
+fn place(metadata: &Metadata, key: &str) -> Option<String> {
     match &metadata.source {
         Some(figment::Source::File(path)) => Some(path.display().to_string()),
-        _ if metadata.name.contains("environment") => Some("the environment".to_owned()),
+        _ if metadata.name.contains("environment") => Some(format!("the environment: {}", variable(key))),
         _ if metadata.name == SET => Some("an argument".to_owned()),
         _ => None,
     }

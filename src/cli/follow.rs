@@ -4,7 +4,7 @@ use super::error::CliError;
 use super::output::Output;
 use super::reach::Reach;
 use super::text;
-use crate::client::{TaskEvent, TaskStream};
+use crate::client::{Cursor, TaskEvent, TaskStream};
 use crate::model::{
     GetTaskRequest, Id, StreamResponse, Task, TaskArtifactUpdateEvent, TaskState, TaskStatusUpdateEvent,
 };
@@ -12,7 +12,7 @@ use crate::model::{
 /// Shows each event as it comes, and at the end the task's ids and state.
 pub(super) async fn show(reach: &Reach, mut stream: TaskStream, output: &mut Output) -> Result<(), CliError> {
     let mut shown = Shown::default();
-    output.live().start();
+    output.live().start_beside_results();
     while let Some(event) = next(reach, &mut stream, output).await? {
         output.live().event(&event);
         shown.event(&event, output)?;
@@ -47,13 +47,37 @@ pub(super) async fn wait(
     output.live().start();
     let waited = wait_streaming(reach, stream, output).await;
     output.live().stop();
-    let id = stream.task_id().filter(|id| !id.is_empty()).cloned();
-    match (waited, id) {
-        (Err(CliError::Failed(failure)), Some(id)) if failure.is_of_the_stream() => {
-            output.remark(&format!("the stream failed ({}); asking for the state instead", failure.message));
-            poll(reach, &id, output).await.map(|_| None)
-        }
+    // Without an event the call itself was refused, and there is no task of its own to ask for.
+    let begun = stream.task_id().filter(|id| !id.is_empty() && stream.last_seq().is_some()).cloned();
+    match (waited, begun) {
+        (Err(error), Some(id)) => instead(reach, &id, error, output).await.map(|()| None),
         (waited, _) => waited,
+    }
+}
+
+/// Waits for the end of a task that is there already.
+pub(super) async fn wait_for(reach: &Reach, id: &Id, output: &mut Output) -> Result<(), CliError> {
+    if reach.poll_interval.is_some() || !reach.streams() {
+        return poll(reach, id, output).await.map(|_| ());
+    }
+    let mut stream = reach.client.subscribe(id.clone(), Cursor::Snapshot);
+    output.live().start();
+    let waited = wait_streaming(reach, &mut stream, output).await;
+    output.live().stop();
+    match waited {
+        Ok(_) => Ok(()),
+        Err(error) => instead(reach, id, error, output).await,
+    }
+}
+
+/// Asks for the state, where it was the stream that failed and nothing else.
+async fn instead(reach: &Reach, id: &Id, error: CliError, output: &mut Output) -> Result<(), CliError> {
+    match error {
+        CliError::Failed(failure) if failure.is_of_the_stream() => {
+            output.remark(&format!("the stream failed ({}); asking for the state instead", failure.message));
+            poll(reach, id, output).await.map(|_| ())
+        }
+        error => Err(error),
     }
 }
 

@@ -43,6 +43,18 @@ impl Live {
         if dumb || !io::stderr().is_terminal() {
             return;
         }
+        self.begin();
+    }
+
+    /// The same, beside results that come meanwhile: whoever reads them from a pipe may show them on this screen too,
+    /// and nobody knows when.
+    pub(super) fn start_beside_results(&self) {
+        if !is_piped() {
+            self.start();
+        }
+    }
+
+    fn begin(&self) {
         let mut line = self.lock();
         line.since.get_or_insert_with(Instant::now);
         line.draw();
@@ -150,6 +162,17 @@ impl Told {
             None => "{spinner} {elapsed} {wide_msg}",
         }
     }
+}
+
+#[cfg(unix)]
+fn is_piped() -> bool {
+    let stat = rustix::fs::fstat(io::stdout());
+    stat.is_ok_and(|stat| rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::Fifo)
+}
+
+#[cfg(not(unix))]
+fn is_piped() -> bool {
+    !io::stdout().is_terminal()
 }
 
 fn size(part: &Part) -> usize {

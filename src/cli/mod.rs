@@ -1,7 +1,7 @@
 //! The command line: `a2a-webcap COMMAND`.
 //!
 //! Names, flags, output, exit codes and the error envelope follow the a2a-cli specification, version 0.2, as
-//! far as they go (`docs/cli.md` says how far); `serve`, `doctor`, `key`, `share`, `claim`, `backup`, `restore`,
+//! far as they go (`docs/cli.md` says how far); `serve`, `demo`, `doctor`, `key`, `share`, `claim`, `backup`, `restore`,
 //! `card validate` and `task delete` are our own. Nothing is remembered between two runs. Results go to standard
 //! output and everything else to standard error; there are no colours, no prompts, and no secrets in either.
 
@@ -9,6 +9,7 @@ mod absent;
 mod backup;
 mod card;
 mod config;
+mod demo;
 mod doctor;
 mod dotenv;
 mod error;
@@ -132,6 +133,8 @@ enum Format {
 enum Command {
     /// Start a server
     Serve(serve::Serve),
+    /// See in a few seconds what this is about: a server, clients, a line that is cut, a task that is shared
+    Demo(demo::Demo),
     /// Send a message, to start or to continue a task
     Send(send::Send),
     /// Look at tasks and work on them
@@ -177,7 +180,15 @@ enum Auth {
 impl Command {
     /// Whether it is about a server of this machine, and not a client's.
     fn is_of_server(&self) -> bool {
-        matches!(self, Self::Serve(_) | Self::Doctor(_) | Self::Backup(_) | Self::Restore(_) | Self::Key(_))
+        matches!(
+            self,
+            Self::Serve(_)
+                | Self::Demo(_)
+                | Self::Doctor(_)
+                | Self::Backup(_)
+                | Self::Restore(_)
+                | Self::Key(_)
+        )
     }
 }
 
@@ -229,8 +240,14 @@ impl Line {
 
 /// An argument wins over the environment, for credentials of different kinds too; two arguments contradict each other.
 fn one_credential(matches: &mut clap::ArgMatches) -> Result<(), CliError> {
-    let source = |matches: &clap::ArgMatches, id: &str| matches.value_source(id);
-    match (source(matches, "api_key"), source(matches, "bearer")) {
+    for id in ["api_key", "bearer"] {
+        // A variable that is set to nothing is as good as none.
+        if matches.get_one::<String>(id).is_some_and(String::is_empty) {
+            let _ = matches.remove_one::<String>(id);
+        }
+    }
+    let source = |id: &str| matches.get_one::<String>(id).and_then(|_| matches.value_source(id));
+    match (source("api_key"), source("bearer")) {
         (Some(one), Some(other)) if one == other => {
             Err(CliError::usage("there are two credentials: give either an API key or a bearer token"))
         }
@@ -285,6 +302,7 @@ fn execute(line: Line, output: &mut Output) -> Result<(), CliError> {
     runtime.block_on(async {
         match command {
             Command::Serve(command) => command.run(config, output).await,
+            Command::Demo(command) => command.run(output).await,
             Command::Send(command) => {
                 let parts = matches.subcommand_matches("send");
                 let parts = parts.map(parts::read).transpose()?.unwrap_or_default();

@@ -56,6 +56,13 @@ impl Reach {
         }
         let credentials = credentials(global, &endpoint, output)?;
         let authenticated = credentials.is_some();
+        let chosen = card.as_ref().and_then(|card| fetch::choose(card, &global.transport).ok());
+        if let Some(chosen) = chosen.map(|chosen| chosen.protocol_binding.as_str())
+            && !global.transport.is_empty()
+            && !global.transport.iter().any(|name| fetch::binding(name) == chosen)
+        {
+            output.remark(&format!("none of --transport is both offered and spoken; using {chosen}"));
+        }
         if global.insecure {
             let shown = if authenticated { "; the credential could be read on the way" } else { "" };
             output.remark(&format!("warning: --insecure: certificates are not verified{shown}"));

@@ -10,7 +10,7 @@ use super::error::CliError;
 use super::output::Output;
 use super::reach::Reach;
 use super::{Global, follow, text};
-use crate::client::{Cursor, GrantPolicy, TaskRole};
+use crate::client::{Cursor, GrantPolicy, SharedTask, TaskRole};
 use crate::clock::Clock;
 
 #[derive(Debug, Args)]
@@ -75,16 +75,11 @@ impl Share {
         output.remark("the share lives as long as this command: Ctrl-C takes it back");
         loop {
             tokio::select! {
-                _ = tokio::signal::ctrl_c() => {
-                    reach.answer(shared.grant.revoke()).await?;
-                    output.remark("taken back");
-                    return Ok(());
-                }
+                _ = tokio::signal::ctrl_c() => return take_back(&shared, reach, output).await,
                 waited = reach.wait(tokio::time::sleep(LOOK)) => {
+                    // That is what a timeout is for here.
                     if waited.is_err() {
-                        reach.answer(shared.grant.revoke()).await?;
-                        output.remark("taken back, as --timeout says");
-                        return Ok(());
+                        return take_back(&shared, reach, output).await;
                     }
                 }
             }
@@ -95,6 +90,16 @@ impl Share {
         }
     }
 }
+
+/// The timeout may be over, and this has to be answered all the same.
+async fn take_back(shared: &SharedTask, reach: &Reach, output: &mut Output) -> Result<(), CliError> {
+    let revoked = tokio::time::timeout(REVOKE, shared.grant.revoke()).await;
+    revoked.map_err(|_| CliError::timeout(REVOKE))?.map_err(|fault| reach.failed(&fault))?;
+    output.remark("taken back");
+    Ok(())
+}
+
+const REVOKE: Duration = Duration::from_secs(10);
 
 /// How often an end is looked for that came from elsewhere.
 const LOOK: Duration = Duration::from_millis(500);
@@ -123,7 +128,10 @@ impl Claim {
     }
 
     async fn use_on(&self, reach: &Reach, secret: String, output: &mut Output) -> Result<(), CliError> {
-        let task = reach.answer(reach.client.claim(secret)).await?;
+        let claimed = reach.answer(reach.client.claim(secret)).await;
+        let task = claimed.map_err(|error| {
+            error.hint("whoever shared the task can make another with `a2a-webcap share`")
+        })?;
         if self.follow {
             return follow::show(reach, task.subscribe(Cursor::Snapshot), output).await;
         }

@@ -6,7 +6,6 @@ use super::super::error::CliError;
 use super::super::output::Output;
 use super::super::reach::Reach;
 use super::super::{follow, text};
-use crate::client::Cursor;
 use crate::model::GetTaskRequest;
 
 #[derive(Debug, Args)]
@@ -25,11 +24,8 @@ pub(crate) struct Get {
 
 impl Get {
     pub(super) async fn run(self, reach: &Reach, output: &mut Output) -> Result<(), CliError> {
-        if self.wait && (reach.poll_interval.is_some() || !reach.streams()) {
-            follow::poll(reach, &self.id.as_str().into(), output).await?;
-        } else if self.wait {
-            let mut stream = reach.client.subscribe(self.id.as_str(), Cursor::Snapshot);
-            follow::wait(reach, &mut stream, output).await?;
+        if self.wait {
+            follow::wait_for(reach, &self.id.as_str().into(), output).await?;
         }
         let history_length = Some(self.history);
         let request = GetTaskRequest { history_length, ..GetTaskRequest::new(self.id) };
