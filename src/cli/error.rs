@@ -86,6 +86,7 @@ impl CliError {
 
     pub(super) fn card_not_found(message: impl Into<String>) -> Self {
         Self::local("A2ACLI_ERR_CARD_NOT_FOUND", exit::UNREACHABLE, message)
+            .hint("--agent-card takes a host, the URL of a card, or a card in a file")
     }
 
     pub(super) fn unreachable(message: impl Into<String>) -> Self {

@@ -337,3 +337,19 @@ async fn cli_a_preferred_binding_that_nobody_speaks_falls_back_and_says_so() {
     let output = run(&world, &["--transport", "grpc", "--transport", "capnp", "send", "hi"]).await;
     assert!(output.status.success() && !err(&output).contains("using"), "{}", err(&output));
 }
+
+#[tokio::test]
+async fn cli_the_tenant_of_the_chosen_interface_is_the_agent_that_answers() {
+    let two = |builder: a2a_webcap::server::Builder| {
+        builder
+            .agent(a2a_webcap::agents::Demo)
+            .tenant("parrot", std::sync::Arc::new(a2a_webcap::agents::Echo))
+    };
+    let (world, scratch) = (World::of(two).await, Scratch::new());
+    let change = |card: &mut Value| card["supportedInterfaces"][0]["tenant"] = "parrot".into();
+    let path = card_file(&world, &scratch, change).await;
+    let there = run_with(&world, &["-a", &path, "send", "hi"], &[]).await;
+    assert!(out(&there).contains("Echo: hi"), "{}{}", out(&there), err(&there));
+    let default = run(&world, &["send", "hi"]).await;
+    assert!(out(&default).contains("You said: hi"), "{}", out(&default));
+}

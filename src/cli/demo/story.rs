@@ -74,33 +74,38 @@ impl Observer for First {
     }
 }
 
+/// The best of a few tries each: what else the machine does is not the line's fault.
 async fn one_flight(stage: &Stage, figures: &mut Figures) -> Result<()> {
     let endpoint: Endpoint = stage.line.address().to_string().parse()?;
     let credentials = Credentials::api_key(stage.alice.expose());
     let connection = Connection::open(&endpoint, WireLimits::default(), PATIENCE).await?;
     connection.info().await?;
-    let begun = Instant::now();
-    connection.info().await?;
-    figures.round_trip_ms = ms(begun.elapsed());
+    let (mut trip, mut flight, mut event, mut slow) =
+        (Duration::MAX, Duration::MAX, Duration::MAX, Duration::MAX);
+    for _ in 0..TRIES {
+        let begun = Instant::now();
+        connection.info().await?;
+        trip = trip.min(begun.elapsed());
 
-    let (first, came) = oneshot::channel();
-    let begun = Instant::now();
-    let session = connection.authenticate(&credentials);
-    let started = session.send_streaming("stream 3 0", First(Some(first)));
-    started.task.get(None).await?;
-    figures.one_flight_ms = ms(begun.elapsed());
-    let came = came.await.map_err(|_| Fault::internal("no event came"))?;
-    figures.first_event_ms = ms(came.saturating_duration_since(begun));
+        let (first, came) = oneshot::channel();
+        let begun = Instant::now();
+        let session = connection.authenticate(&credentials);
+        let started = session.send_streaming("stream 3 0", First(Some(first)));
+        started.task.get(None).await?;
+        flight = flight.min(begun.elapsed());
+        let came = came.await.map_err(|_| Fault::internal("no event came"))?;
+        event = event.min(came.saturating_duration_since(begun));
 
-    let connection = Connection::open(&endpoint, WireLimits::default(), PATIENCE).await?;
-    connection.info().await?;
-    let begun = Instant::now();
-    let session = connection.authenticate(&credentials);
-    session.ready().await?;
-    let started = session.send_streaming("stream 3 0", First(None));
-    started.ready().await?;
-    started.task.get(None).await?;
-    figures.one_by_one_ms = ms(begun.elapsed());
+        let begun = Instant::now();
+        let session = connection.authenticate(&credentials);
+        session.ready().await?;
+        let started = session.send_streaming("stream 3 0", First(None));
+        started.ready().await?;
+        started.task.get(None).await?;
+        slow = slow.min(begun.elapsed());
+    }
+    (figures.round_trip_ms, figures.one_flight_ms) = (ms(trip), ms(flight));
+    (figures.first_event_ms, figures.one_by_one_ms) = (ms(event), ms(slow));
     figures.one_flight_round_trips = trips(figures.one_flight_ms, figures.round_trip_ms);
     figures.one_by_one_round_trips = trips(figures.one_by_one_ms, figures.round_trip_ms);
     Ok(())
@@ -229,6 +234,9 @@ fn say(output: &mut Output, text: &str) -> std::result::Result<(), CliError> {
 fn say_part(output: &mut Output, text: &str) -> std::result::Result<(), CliError> {
     if output.is_json() { Ok(()) } else { Ok(output.raw(text)?) }
 }
+
+/// How often each figure is taken.
+const TRIES: usize = 3;
 
 /// The event after which the line is cut.
 const CUT_AT: u64 = 15;
