@@ -330,6 +330,19 @@ impl fmt::Debug for Builder {
     }
 }
 
+/// Says what is wrong with these settings, as far as it can be said without listening, and without starting an
+/// agent's program.
+///
+/// # Errors
+/// As those of [`Builder::start`].
+pub fn check(config: &Config) -> Result<(), StartError> {
+    if !config.listen.ip().is_loopback() && !config.insecure_plaintext {
+        return Err(StartError::Plaintext(config.listen));
+    }
+    agents::check(&config.agent)?;
+    allowed(config).map(|_| ())
+}
+
 /// Who may talk to the server from where.
 fn allowed(config: &Config) -> Result<Allowed, StartError> {
     let refused = |setting| move |error| StartError::Allowed { setting, error };

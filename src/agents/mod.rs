@@ -36,6 +36,17 @@ pub async fn open(setting: &str, limits: &ProcessLimits) -> Result<Arc<dyn Agent
     })
 }
 
+/// Says whether a setting names an agent, without starting its program.
+///
+/// # Errors
+/// [`OpenError`], if there is no such agent or program.
+pub fn check(setting: &str) -> Result<(), OpenError> {
+    match setting.split_once(':') {
+        Some(("exec" | "jsonl", line)) => Program::parse(line).map(|_| ()).map_err(OpenError::from),
+        _ => by_name(setting).map(|_| ()).ok_or_else(|| OpenError::Unknown(setting.to_owned())),
+    }
+}
+
 /// How a setting names an agent, for people: without a command line's arguments, which may hold a secret.
 pub fn shown(setting: &str) -> String {
     match setting.split_once(':') {

@@ -36,10 +36,6 @@ struct Which {
     /// The store's directory [default: as for serve]
     #[arg(long, value_name = "DIR", value_parser = store::parser())]
     store: Option<StoreChoice>,
-
-    /// Read settings from this file
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
 }
 
 /// What was copied.
@@ -52,8 +48,8 @@ struct Copied {
 }
 
 impl Backup {
-    pub(super) fn run(self, output: &mut Output) -> Result<(), CliError> {
-        let dir = self.of.directory()?;
+    pub(super) fn run(self, config: Option<&Path>, output: &mut Output) -> Result<(), CliError> {
+        let dir = self.of.directory(config)?;
         let made = embedded::backup(&dir, &self.target);
         let report = made.map_err(|error| CliError::store(format!("there is no backup: {error}")))?;
         show(&report, &dir, &self.target, output)
@@ -61,8 +57,8 @@ impl Backup {
 }
 
 impl Restore {
-    pub(super) fn run(self, output: &mut Output) -> Result<(), CliError> {
-        let dir = self.to.directory()?;
+    pub(super) fn run(self, config: Option<&Path>, output: &mut Output) -> Result<(), CliError> {
+        let dir = self.to.directory(config)?;
         let made = embedded::restore(&self.backup, &dir);
         let report = made.map_err(|error| CliError::store(format!("nothing was restored: {error}")))?;
         show(&report, &self.backup, &dir, output)
@@ -70,8 +66,8 @@ impl Restore {
 }
 
 impl Which {
-    fn directory(&self) -> Result<PathBuf, CliError> {
-        store::directory(self.store.as_ref(), &store::settings(self.config.as_deref())?)
+    fn directory(&self, config: Option<&Path>) -> Result<PathBuf, CliError> {
+        store::directory(self.store.as_ref(), &store::settings(config)?)
     }
 }
 

@@ -54,6 +54,18 @@ pub(super) struct Failure {
     pub(super) exit: u8,
 }
 
+impl Failure {
+    /// Whether it says nothing about the task, nor about whether it can be asked for.
+    pub(super) fn is_of_the_stream(&self) -> bool {
+        const OTHER: &[&str] = &["TaskNotFoundError", "VersionNotSupportedError", "InvalidParamsError"];
+        self.exit == exit::FAILURE
+            && self.a2a_code.is_some()
+            && !OTHER.contains(&self.code.as_str())
+            && !self.code.ends_with("_GAP")
+            && !self.code.ends_with("_REVOKED")
+    }
+}
+
 impl CliError {
     fn local(code: &str, exit: u8, message: impl Into<String>) -> Self {
         let failure =
@@ -74,6 +86,16 @@ impl CliError {
 
     pub(super) fn card_not_found(message: impl Into<String>) -> Self {
         Self::local("A2ACLI_ERR_CARD_NOT_FOUND", exit::UNREACHABLE, message)
+            .hint("--agent-card takes a host, the URL of a card, or a card in a file")
+    }
+
+    pub(super) fn unreachable(message: impl Into<String>) -> Self {
+        Self::local("A2ACLI_ERR_UNREACHABLE", exit::UNREACHABLE, message)
+    }
+
+    /// What A2A names itself, found out without asking the server.
+    pub(super) fn protocol(name: &str, message: impl Into<String>) -> Self {
+        Self::local(name, exit::FAILURE, message)
     }
 
     pub(super) fn card_invalid(message: impl Into<String>) -> Self {
@@ -110,6 +132,18 @@ impl CliError {
         let a2a_code = (kind != FaultKind::Disconnected).then(|| kind.code());
         let hint = hint(kind, authenticated).map(str::to_owned).or_else(|| gap_hint(fault));
         Self::Failed(Box::new(Failure { code, message: fault.message().to_owned(), hint, a2a_code, exit }))
+    }
+
+    /// Points to the tool's own log, where the protocol refused something.
+    pub(super) fn or_debug(mut self) -> Self {
+        if let Self::Failed(failure) = &mut self
+            && failure.a2a_code.is_some()
+        {
+            let more = "--debug shows the protocol error; no new task was started";
+            failure.hint =
+                Some(failure.hint.take().map_or_else(|| more.to_owned(), |hint| format!("{hint}; {more}")));
+        }
+        self
     }
 
     /// Says what to do next.

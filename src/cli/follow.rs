@@ -4,7 +4,7 @@ use super::error::CliError;
 use super::output::Output;
 use super::reach::Reach;
 use super::text;
-use crate::client::{TaskEvent, TaskStream};
+use crate::client::{Cursor, TaskEvent, TaskStream};
 use crate::model::{
     GetTaskRequest, Id, StreamResponse, Task, TaskArtifactUpdateEvent, TaskState, TaskStatusUpdateEvent,
 };
@@ -12,10 +12,13 @@ use crate::model::{
 /// Shows each event as it comes, and at the end the task's ids and state.
 pub(super) async fn show(reach: &Reach, mut stream: TaskStream, output: &mut Output) -> Result<(), CliError> {
     let mut shown = Shown::default();
+    output.live().start_beside_results();
     while let Some(event) = next(reach, &mut stream, output).await? {
+        output.live().event(&event);
         shown.event(&event, output)?;
     }
     shown.close_artifact(output)?;
+    output.live().stop();
     if let Some((state, id)) = shown.concluded.zip(stream.task_id()) {
         remark_on(reach, state, id, output);
         return Ok(());
@@ -34,13 +37,84 @@ pub(super) async fn show(reach: &Reach, mut stream: TaskStream, output: &mut Out
     Ok(())
 }
 
-/// Waits for the end without showing what comes: the message, if that is the whole answer.
+/// Waits for the end without showing what comes: the message, if that is the whole answer. A stream that fails is
+/// no end of the task: its state is asked for then.
 pub(super) async fn wait(
     reach: &Reach,
     stream: &mut TaskStream,
     output: &mut Output,
 ) -> Result<Option<crate::model::Message>, CliError> {
+    output.live().start();
+    let waited = wait_streaming(reach, stream, output).await;
+    output.live().stop();
+    // Without an event the call itself was refused, and there is no task of its own to ask for.
+    let begun = stream.task_id().filter(|id| !id.is_empty() && stream.last_seq().is_some()).cloned();
+    match (waited, begun) {
+        (Err(error), Some(id)) => instead(reach, &id, error, output).await.map(|()| None),
+        (waited, _) => waited,
+    }
+}
+
+/// Waits for the end of a task that is there already.
+pub(super) async fn wait_for(reach: &Reach, id: &Id, output: &mut Output) -> Result<(), CliError> {
+    if reach.poll_interval.is_some() || !reach.streams() {
+        return poll(reach, id, output).await.map(|_| ());
+    }
+    let mut stream = reach.client.subscribe(id.clone(), Cursor::Snapshot);
+    output.live().start();
+    let waited = wait_streaming(reach, &mut stream, output).await;
+    output.live().stop();
+    match waited {
+        Ok(_) => Ok(()),
+        Err(error) => instead(reach, id, error, output).await,
+    }
+}
+
+/// Asks for the state, where it was the stream that failed and nothing else.
+async fn instead(reach: &Reach, id: &Id, error: CliError, output: &mut Output) -> Result<(), CliError> {
+    match error {
+        CliError::Failed(failure) if failure.is_of_the_stream() => {
+            output.remark(&format!("the stream failed ({}); asking for the state instead", failure.message));
+            poll(reach, id, output).await.map(|_| ())
+        }
+        error => Err(error),
+    }
+}
+
+/// Asks for the task's state until it stops, ever more rarely unless the caller says how often.
+pub(super) async fn poll(reach: &Reach, id: &Id, output: &mut Output) -> Result<Task, CliError> {
+    let mut pause = reach.poll_interval.unwrap_or(POLL_INTERVAL);
+    loop {
+        let task = reach.answer(reach.client.get_task(GetTaskRequest::new(id.clone()))).await?;
+        let state = task.state();
+        if state.is_terminal() || state.is_interrupted() {
+            return Ok(task);
+        }
+        let command = reach.command(&format!("task get --wait {id}"));
+        let goes_on = format!("the task goes on. To wait for it: {command}");
+        tokio::select! {
+            waited = reach.wait(tokio::time::sleep(pause)) => waited.map_err(|timeout| timeout.hint(goes_on))?,
+            _ = tokio::signal::ctrl_c() => {
+                output.remark(&format!("interrupted; {goes_on}"));
+                return Err(CliError::Interrupted);
+            }
+        }
+        if reach.poll_interval.is_none() {
+            pause = (pause * 3 / 2).min(LONGEST_POLL_INTERVAL);
+        }
+    }
+}
+
+const POLL_INTERVAL: std::time::Duration = std::time::Duration::from_secs(2);
+const LONGEST_POLL_INTERVAL: std::time::Duration = std::time::Duration::from_secs(10);
+
+async fn wait_streaming(
+    reach: &Reach,
+    stream: &mut TaskStream,
+    output: &mut Output,
+) -> Result<Option<crate::model::Message>, CliError> {
     while let Some(event) = next(reach, stream, output).await? {
+        output.live().event(&event);
         if let StreamResponse::Message(message) = event.content {
             return Ok(Some(message));
         }
@@ -67,6 +141,7 @@ async fn next(
     let event = tokio::select! {
         event = reach.wait(stream.next()) => event,
         _ = tokio::signal::ctrl_c() => {
+            output.live().stop();
             match resume(reach, stream) {
                 Some(command) => output.remark(&format!("interrupted; the task goes on. To follow it: {command}")),
                 None => output.remark("interrupted"),

@@ -1,30 +1,44 @@
 //! The command line: `a2a-webcap COMMAND`.
 //!
 //! Names, flags, output, exit codes and the error envelope follow the a2a-cli specification, version 0.2, as
-//! far as they go: `card get`, `send`, `task get|list|cancel|subscribe`; `serve`, `doctor`, `backup`, `restore`
-//! and `task delete` are our own. Nothing is remembered between two runs. Results go to standard output and
-//! everything else to standard error; there are no colours, no prompts, and no secrets in either.
+//! far as they go (`docs/cli.md` says how far); `serve`, `demo`, `doctor`, `key`, `share`, `claim`, `backup`, `restore`,
+//! `card validate` and `task delete` are our own. Nothing is remembered between two runs. Results go to standard
+//! output and everything else to standard error; there are no colours, no prompts, and no secrets in either.
 
+mod absent;
 mod backup;
 mod card;
+mod config;
+mod demo;
 mod doctor;
+mod dotenv;
 mod error;
+mod fetch;
 mod follow;
+mod key;
+mod keys;
+mod live;
 mod output;
 mod parts;
 mod reach;
 mod send;
 mod serve;
+mod share;
 mod store;
 mod task;
 mod text;
 
+use std::ffi::OsString;
 use std::io;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use clap::builder::FalseyValueParser;
+use clap::parser::ValueSource;
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
+use dotenv::{DotEnv, Taken};
 use error::{CliError, exit};
 use output::Output;
 
@@ -55,20 +69,19 @@ struct Global {
     #[arg(short = 'a', long, global = true, value_name = "REF", env = "A2ACLI_AGENT_CARD")]
     agent_card: Option<String>,
 
-    /// The API key to show [default: the local server's development key]
+    /// The API key to show. Others can see an argument: better set the variable [default: the local server's
+    /// development key]
     #[arg(long, global = true, value_name = "KEY", env = "A2ACLI_API_KEY", hide_env_values = true)]
     api_key: Option<String>,
 
-    /// The bearer token to show
-    #[arg(
-        long,
-        global = true,
-        value_name = "TOKEN",
-        env = "A2ACLI_BEARER",
-        hide_env_values = true,
-        conflicts_with = "api_key"
-    )]
+    /// The bearer token to show. Others can see an argument: better set the variable
+    #[arg(long, global = true, value_name = "TOKEN", env = "A2ACLI_BEARER", hide_env_values = true)]
     bearer: Option<String>,
+
+    /// Options from this file: lines of A2ACLI_NAME=value. For commands of the server: settings, in TOML
+    /// [default: the nearest .env; none]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
 
     /// The format of what is printed
     #[arg(short = 'o', long, global = true, value_enum, default_value = "text", env = "A2ACLI_OUTPUT")]
@@ -78,16 +91,33 @@ struct Global {
     #[arg(long, global = true, value_name = "DURATION", value_parser = duration, env = "A2ACLI_TIMEOUT")]
     timeout: Option<Duration>,
 
-    /// The version of A2A to speak
-    #[arg(long, global = true, value_name = "VERSION", default_value = "1.0", env = "A2ACLI_A2A_VERSION")]
-    a2a_version: String,
+    /// Ask for a task's state this often, instead of having its changes pushed
+    /// [default: pushed; 2s where that fails]
+    #[arg(long, global = true, value_name = "DURATION", value_parser = duration, env = "A2ACLI_POLL_INTERVAL")]
+    poll_interval: Option<Duration>,
+
+    /// A binding to prefer, such as capnp; repeatable, the most preferred first [default: the card's order]
+    #[arg(long, global = true, value_name = "BINDING", env = "A2ACLI_TRANSPORT", value_delimiter = ',')]
+    transport: Vec<String>,
+
+    /// The version of A2A to speak [default: the highest that both speak: 1.0]
+    #[arg(long, global = true, value_name = "VERSION", env = "A2ACLI_A2A_VERSION")]
+    a2a_version: Option<String>,
 
     /// A service parameter to send along; repeatable
     #[arg(long, global = true, value_name = "NAME:VALUE")]
     svc_param: Vec<String>,
 
+    /// Do not verify certificates; for development only [default: they are verified]
+    #[arg(long, global = true, env = "A2ACLI_INSECURE", value_parser = FalseyValueParser::new())]
+    insecure: bool,
+
+    /// Show everything that is exchanged with the agent [default: concise]
+    #[arg(long, global = true, env = "A2ACLI_VERBOSE", value_parser = FalseyValueParser::new())]
+    verbose: bool,
+
     /// Say on standard error what the tool does
-    #[arg(long, global = true, env = "A2ACLI_DEBUG")]
+    #[arg(long, global = true, env = "A2ACLI_DEBUG", value_parser = FalseyValueParser::new())]
     debug: bool,
 }
 
@@ -103,6 +133,8 @@ enum Format {
 enum Command {
     /// Start a server
     Serve(serve::Serve),
+    /// See in a few seconds what this is about: a server, clients, a line that is cut, a task that is shared
+    Demo(demo::Demo),
     /// Send a message, to start or to continue a task
     Send(send::Send),
     /// Look at tasks and work on them
@@ -111,12 +143,124 @@ enum Command {
     /// Look at an agent
     #[command(subcommand)]
     Card(card::CardCommand),
+    /// Give a task to somebody else, for as long as this command runs
+    Share(share::Share),
+    /// Use what somebody has shared
+    Claim(share::Claim),
+    /// Look at the settings
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
+    /// Make, show and revoke keys of this machine's server
+    #[command(subcommand)]
+    Key(key::KeyCommand),
+    /// Print the completions of a shell
+    Completion {
+        /// For which shell
+        shell: clap_complete::Shell,
+    },
+    /// Log in with OAuth: not supported yet
+    #[command(subcommand)]
+    Auth(Auth),
+    /// Check an agent with the A2A TCK: not supported yet
+    Conformance,
     /// Look at the store, the disk, the clock and every setting; changes nothing
     Doctor(doctor::Doctor),
     /// Copy a store, while a server writes to it or not
     Backup(backup::Backup),
     /// Make a store from a backup
     Restore(backup::Restore),
+}
+
+#[derive(Debug, Subcommand)]
+enum Auth {
+    /// Get a token interactively
+    Login,
+}
+
+impl Command {
+    /// Whether it is about a server of this machine, and not a client's.
+    fn is_of_server(&self) -> bool {
+        matches!(
+            self,
+            Self::Serve(_)
+                | Self::Demo(_)
+                | Self::Doctor(_)
+                | Self::Backup(_)
+                | Self::Restore(_)
+                | Self::Key(_)
+        )
+    }
+}
+
+/// A command line, read.
+struct Line {
+    cli: Cli,
+    matches: clap::ArgMatches,
+    /// What of it was set by files.
+    taken: Vec<Taken>,
+    remarks: Vec<String>,
+}
+
+/// Why there is nothing to run.
+enum Unread {
+    /// Help, or the version: a result.
+    Shown(String),
+    Wrong(CliError),
+}
+
+impl Line {
+    fn read(mut arguments: Vec<OsString>) -> Result<Self, Unread> {
+        let (cli, matches) = Self::parse(&arguments)?;
+        if cli.command.is_of_server() {
+            return Ok(Self { cli, matches, taken: Vec::new(), remarks: Vec::new() });
+        }
+        let explicit = cli.global.config.as_deref().filter(|path| !store::is_settings(path));
+        let mut files = DotEnv::read(explicit).map_err(Unread::Wrong)?;
+        let taken = files.missing(&Cli::command(), &matches);
+        let remarks = files.remarks;
+        if taken.is_empty() {
+            return Ok(Self { cli, matches, taken, remarks });
+        }
+        // As if they had been written before everything else.
+        arguments.splice(1..1, taken.iter().map(|taken| (&taken.argument).into()));
+        let (cli, matches) = Self::parse(&arguments)?;
+        Ok(Self { cli, matches, taken, remarks })
+    }
+
+    fn parse(arguments: &[OsString]) -> Result<(Cli, clap::ArgMatches), Unread> {
+        let unread = |error: clap::Error| match error.use_stderr() {
+            true => Unread::Wrong(CliError::usage(error.to_string())),
+            false => Unread::Shown(error.to_string()),
+        };
+        let mut matches = Cli::command().try_get_matches_from(arguments).map_err(unread)?;
+        one_credential(&mut matches).map_err(Unread::Wrong)?;
+        Ok((Cli::from_arg_matches(&matches).map_err(unread)?, matches))
+    }
+}
+
+/// An argument wins over the environment, for credentials of different kinds too; two arguments contradict each other.
+fn one_credential(matches: &mut clap::ArgMatches) -> Result<(), CliError> {
+    for id in ["api_key", "bearer"] {
+        // A variable that is set to nothing is as good as none.
+        if matches.get_one::<String>(id).is_some_and(String::is_empty) {
+            let _ = matches.remove_one::<String>(id);
+        }
+    }
+    let source = |id: &str| matches.get_one::<String>(id).and_then(|_| matches.value_source(id));
+    match (source("api_key"), source("bearer")) {
+        (Some(one), Some(other)) if one == other => {
+            Err(CliError::usage("there are two credentials: give either an API key or a bearer token"))
+        }
+        (Some(ValueSource::CommandLine), Some(_)) => {
+            let _ = matches.remove_one::<String>("bearer");
+            Ok(())
+        }
+        (Some(_), Some(ValueSource::CommandLine)) => {
+            let _ = matches.remove_one::<String>("api_key");
+            Ok(())
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Runs the command line of this process.
@@ -126,25 +270,26 @@ pub fn main() -> ExitCode {
     ExitCode::from(run(arguments, &mut output))
 }
 
-fn run(arguments: Vec<std::ffi::OsString>, output: &mut Output) -> u8 {
+fn run(arguments: Vec<OsString>, output: &mut Output) -> u8 {
     // Read off by hand: where the arguments cannot be parsed, there is nobody else who knows.
     output.set_format(if asks_for_json(&arguments) { Format::Json } else { Format::Text });
-    let matches = match Cli::command().try_get_matches_from(arguments) {
-        Ok(matches) => matches,
-        Err(error) if !error.use_stderr() => return written(output.raw(&error.to_string())),
-        Err(error) => return finish(output, Err(CliError::usage(error.to_string()))),
+    let line = match Line::read(arguments) {
+        Ok(line) => line,
+        Err(Unread::Shown(text)) => return written(output.raw(&text)),
+        Err(Unread::Wrong(error)) => return finish(output, Err(error)),
     };
-    let cli = match Cli::from_arg_matches(&matches) {
-        Ok(cli) => cli,
-        Err(error) => return finish(output, Err(CliError::usage(error.to_string()))),
-    };
-    output.set_format(cli.global.output);
-    let result = execute(cli, &matches, output);
+    output.set_format(line.cli.global.output);
+    output.set_verbose(line.cli.global.verbose);
+    for remark in &line.remarks {
+        output.remark(remark);
+    }
+    let result = execute(line, output);
+    output.live().stop();
     finish(output, result)
 }
 
-fn execute(cli: Cli, matches: &clap::ArgMatches, output: &mut Output) -> Result<(), CliError> {
-    let Cli { global, command, .. } = cli;
+fn execute(line: Line, output: &mut Output) -> Result<(), CliError> {
+    let Line { cli: Cli { global, command, .. }, matches, taken, .. } = line;
     let serving = matches!(command, Command::Serve(_));
     log_to_stderr(global.debug, serving);
     let mut runtime = if serving {
@@ -153,9 +298,11 @@ fn execute(cli: Cli, matches: &clap::ArgMatches, output: &mut Output) -> Result<
         tokio::runtime::Builder::new_current_thread()
     };
     let runtime = runtime.enable_all().build().map_err(|error| CliError::internal(error.to_string()))?;
+    let config = global.config.as_deref();
     runtime.block_on(async {
         match command {
-            Command::Serve(command) => command.run(output).await,
+            Command::Serve(command) => command.run(config, output).await,
+            Command::Demo(command) => command.run(output).await,
             Command::Send(command) => {
                 let parts = matches.subcommand_matches("send");
                 let parts = parts.map(parts::read).transpose()?.unwrap_or_default();
@@ -163,11 +310,27 @@ fn execute(cli: Cli, matches: &clap::ArgMatches, output: &mut Output) -> Result<
             }
             Command::Task(command) => command.run(&global, output).await,
             Command::Card(command) => command.run(&global, output).await,
-            Command::Doctor(command) => command.run(output),
-            Command::Backup(command) => command.run(output),
-            Command::Restore(command) => command.run(output),
+            Command::Share(command) => command.run(&global, output).await,
+            Command::Claim(command) => command.run(&global, output).await,
+            Command::Config(config::ConfigCommand::Show) => {
+                config::show(&global, (&Cli::command(), &matches), &taken, output)
+            }
+            Command::Key(command) => command.run(&global, output),
+            Command::Completion { shell } => Ok(output.raw(&completion(shell))?),
+            Command::Auth(Auth::Login) => Err(absent::login()),
+            Command::Conformance => Err(absent::conformance()),
+            Command::Doctor(command) => command.run(config, output),
+            Command::Backup(command) => command.run(config, output),
+            Command::Restore(command) => command.run(config, output),
         }
     })
+}
+
+/// What a shell reads to complete this tool's words.
+fn completion(shell: clap_complete::Shell) -> String {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "a2a-webcap", &mut script);
+    String::from_utf8_lossy(&script).into_owned()
 }
 
 /// Reports how it went, and gives the exit code.
@@ -196,11 +359,13 @@ fn written(result: io::Result<()>) -> u8 {
     }
 }
 
-fn asks_for_json(arguments: &[std::ffi::OsString]) -> bool {
+fn asks_for_json(arguments: &[OsString]) -> bool {
     let texts: Vec<_> = arguments.iter().filter_map(|argument| argument.to_str()).collect();
     let joined = |text: &str| matches!(text, "-ojson" | "-o=json" | "--output=json");
     let separate = |pair: &[&str]| matches!(pair, ["-o" | "--output", "json"]);
-    texts.iter().any(|text| joined(text)) || texts.windows(2).any(separate)
+    let asked = texts.iter().any(|text| joined(text)) || texts.windows(2).any(separate);
+    let said = texts.iter().any(|text| text.starts_with("-o") || text.starts_with("--output"));
+    asked || (!said && std::env::var("A2ACLI_OUTPUT").is_ok_and(|format| format == "json"))
 }
 
 fn log_to_stderr(debug: bool, serving: bool) {

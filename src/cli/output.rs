@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::Format;
 use super::error::Failure;
+use super::live::Live;
 
 /// The one shape that the tool adds to A2A's own.
 #[derive(Serialize)]
@@ -18,25 +19,40 @@ pub(super) struct Output {
     results: Box<dyn Write>,
     remarks: Box<dyn Write>,
     format: Format,
+    verbose: bool,
+    live: Live,
 }
 
 impl Output {
     pub(super) fn new(results: Box<dyn Write>, remarks: Box<dyn Write>) -> Self {
-        Self { results, remarks, format: Format::Text }
+        Self { results, remarks, format: Format::Text, verbose: false, live: Live::default() }
     }
 
     pub(super) fn set_format(&mut self, format: Format) {
         self.format = format;
     }
 
+    pub(super) fn set_verbose(&mut self, verbose: bool) {
+        self.verbose = verbose;
+    }
+
     pub(super) fn is_json(&self) -> bool {
         self.format == Format::Json
     }
 
+    /// Whether text is to say everything that was exchanged.
+    pub(super) fn is_verbose(&self) -> bool {
+        self.verbose
+    }
+
+    /// The line that shows how a task goes on.
+    pub(super) fn live(&self) -> &Live {
+        &self.live
+    }
+
     /// Text, as it is, at once.
     pub(super) fn raw(&mut self, text: &str) -> io::Result<()> {
-        self.results.write_all(text.as_bytes())?;
-        self.results.flush()
+        self.write(text.as_bytes())
     }
 
     /// One document: the whole result of a command.
@@ -56,11 +72,13 @@ impl Output {
     /// A remark for whoever watches. Nothing depends on it, so nothing fails with it.
     pub(super) fn remark(&mut self, text: &str) {
         let text = super::text::clean(text);
-        let _ = writeln!(self.remarks, "{text}").and_then(|()| self.remarks.flush());
+        let Self { remarks, live, .. } = self;
+        let _ = live.around(|| writeln!(remarks, "{text}").and_then(|()| remarks.flush()));
     }
 
     /// The error of the whole command.
     pub(super) fn failure(&mut self, failure: &Failure) -> io::Result<()> {
+        self.live.stop();
         if self.is_json() {
             return self.line(&Envelope { error: failure });
         }
@@ -75,7 +93,15 @@ impl Output {
         let json = if pretty { serde_json::to_vec_pretty(value) } else { serde_json::to_vec(value) };
         let mut json = json.map_err(io::Error::other)?;
         json.push(b'\n');
-        self.results.write_all(&json)?;
-        self.results.flush()
+        self.write(&json)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if let Some(last) = bytes.last() {
+            self.live.make_room(*last == b'\n');
+        }
+        let written = self.results.write_all(bytes).and_then(|()| self.results.flush());
+        self.live.come_back();
+        written
     }
 }

@@ -1,7 +1,6 @@
 //! From `--agent-card` and the credentials to a client.
 
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -9,43 +8,84 @@ use tokio::time::Instant;
 
 use super::Global;
 use super::error::CliError;
+use super::fetch::{self, Found, Reference};
+use super::live::Live;
 use super::output::Output;
 use crate::auth::{DEV_KEY_VARIABLE, DevKey};
 use crate::client::{Client, ClientNotice, Credentials, Endpoint, RetryPolicy};
 use crate::config::Config;
 use crate::fault::Fault;
 use crate::model::{AgentCard, ServiceParameters};
-use crate::server::CAPNP_BINDING;
 
 /// A client, and what its commands need to know of how it was made.
 pub(super) struct Reach {
     pub(super) client: Client,
+    /// What the agent says of itself, if it was asked.
+    pub(super) card: Option<AgentCard>,
+    /// How often to ask for a task's state, if somebody wants to ask.
+    pub(super) poll_interval: Option<Duration>,
     authenticated: bool,
     deadline: Option<(Instant, Duration)>,
     /// What names the same agent in the next command.
     flags: String,
 }
 
+/// The card that `--agent-card` names; none where it names a socket.
+pub(super) async fn card(global: &Global) -> Result<(Reference, Option<Found>), CliError> {
+    let reference = Reference::parse(global.agent_card.as_deref().unwrap_or(LOCAL))?;
+    let found = reference.card(global.timeout.unwrap_or(USUAL)).await?;
+    Ok((reference, found))
+}
+
 impl Reach {
     /// Connects as the flags say.
     pub(super) async fn connect(global: &Global, output: &mut Output) -> Result<Self, CliError> {
-        let (address, tenant) = agent(global.agent_card.as_deref())?;
+        let deadline = global.timeout.map(|timeout| (Instant::now() + timeout, timeout));
+        let (reference, found) = card(global).await?;
+        let card = found.map(|found| found.card);
+        let (address, tenant) = place(&reference, card.as_ref(), global)?;
         let endpoint = address.parse::<Endpoint>().map_err(|fault| CliError::usage(fault.message()))?;
+        if let Reference::Url(from, _) = &reference
+            && from.host() != endpoint.host()
+        {
+            output.remark(&format!(
+                "warning: the card of {} names an agent at {}",
+                from.host(),
+                endpoint.host()
+            ));
+        }
         let credentials = credentials(global, &endpoint, output)?;
         let authenticated = credentials.is_some();
+        let chosen = card.as_ref().and_then(|card| fetch::choose(card, &global.transport).ok());
+        if let Some(chosen) = chosen.map(|chosen| chosen.protocol_binding.as_str())
+            && !global.transport.is_empty()
+            && !global.transport.iter().any(|name| fetch::binding(name) == chosen)
+        {
+            output.remark(&format!("none of --transport is both offered and spoken; using {chosen}"));
+        }
+        if global.insecure {
+            let shown = if authenticated { "; the credential could be read on the way" } else { "" };
+            output.remark(&format!("warning: --insecure: certificates are not verified{shown}"));
+        }
+        tracing::debug!(%endpoint, tenant, authenticated, "connecting");
         let mut builder = Client::builder(address).tenant(tenant).parameters(parameters(global)?);
         if let Some(credentials) = credentials {
             builder = builder.credentials(credentials);
         }
-        let deadline = global.timeout.map(|timeout| (Instant::now() + timeout, timeout));
         if let Some(timeout) = global.timeout {
             builder = builder.connect_timeout(timeout);
         }
         let retry = RetryPolicy::default().longest_wait(LONGEST_WAIT).tries(TRIES);
-        let connecting = builder.retry(retry).on_event(remarks()).connect();
+        let connecting = builder.retry(retry).on_event(remarks(output.live().clone())).connect();
         let client = connecting.await.map_err(|fault| CliError::from_fault(&fault, authenticated))?;
         let flags = global.agent_card.as_deref().map_or_else(String::new, |agent| format!(" -a {agent}"));
-        Ok(Self { client, authenticated, deadline, flags })
+        let poll_interval = global.poll_interval;
+        Ok(Self { client, card, poll_interval, authenticated, deadline, flags })
+    }
+
+    /// Whether the agent streams. One that was not asked is tried.
+    pub(super) fn streams(&self) -> bool {
+        self.card.as_ref().is_none_or(|card| card.capabilities.streaming == Some(true))
     }
 
     /// Waits for an answer, within the timeout; within the usual one if none was given.
@@ -86,8 +126,24 @@ impl Reach {
     }
 }
 
+/// Where the agent is, and its tenant.
+fn place(
+    reference: &Reference,
+    card: Option<&AgentCard>,
+    global: &Global,
+) -> Result<(String, String), CliError> {
+    match (reference, card) {
+        (Reference::Socket(endpoint), _) => Ok((endpoint.to_string(), String::new())),
+        (_, Some(card)) => {
+            let interface = fetch::choose(card, &global.transport)?;
+            Ok((interface.url.clone(), interface.tenant.clone().unwrap_or_default()))
+        }
+        (_, None) => Err(CliError::internal("there is no agent card")),
+    }
+}
+
 /// Tells of a lost line and of its return, one line each: further tries are no news.
-fn remarks() -> impl Fn(ClientNotice) + Send + Sync + 'static {
+fn remarks(live: Live) -> impl Fn(ClientNotice) + Send + Sync + 'static {
     let lost = AtomicBool::new(false);
     move |notice| {
         let is_news = match &notice {
@@ -99,7 +155,7 @@ fn remarks() -> impl Fn(ClientNotice) + Send + Sync + 'static {
         };
         if is_news {
             // From the client's own thread, so not through `Output`.
-            let _ = writeln!(std::io::stderr(), "{}", remark(&notice));
+            let _ = live.around(|| writeln!(std::io::stderr(), "{}", remark(&notice)));
         }
     }
 }
@@ -117,42 +173,6 @@ fn remark(notice: &ClientNotice) -> String {
                 .to_owned()
         }
     }
-}
-
-/// The address and the tenant of the agent that a reference names.
-fn agent(reference: Option<&str>) -> Result<(String, String), CliError> {
-    let reference = reference.unwrap_or(LOCAL);
-    let Some(path) = file(reference) else { return Ok((reference.to_owned(), String::new())) };
-    let shown = path.display();
-    let bytes = read_bounded(&path).map_err(|error| CliError::card_not_found(format!("{shown}: {error}")))?;
-    let card: AgentCard = crate::model::json::from_slice(&bytes)
-        .map_err(|fault| CliError::card_invalid(format!("{shown}: {}", fault.message())))?;
-    let ours = card.supported_interfaces.into_iter().find(|one| one.protocol_binding == CAPNP_BINDING);
-    let ours = ours.ok_or_else(|| {
-        let message = format!("{shown}: the agent has no interface that this tool speaks ({CAPNP_BINDING})");
-        CliError::card_invalid(message)
-    })?;
-    Ok((ours.url, ours.tenant.unwrap_or_default()))
-}
-
-/// The path, if the reference is one.
-fn file(reference: &str) -> Option<PathBuf> {
-    if let Some(path) = reference.strip_prefix("file://") {
-        return Some(PathBuf::from(path));
-    }
-    let path =
-        reference.starts_with(['/', '.']) || (!reference.contains("://") && reference.ends_with(".json"));
-    path.then(|| PathBuf::from(reference))
-}
-
-fn read_bounded(path: &Path) -> std::io::Result<Vec<u8>> {
-    use std::io::Read as _;
-    let mut bytes = Vec::new();
-    let read = std::fs::File::open(path)?.take(LARGEST_CARD + 1).read_to_end(&mut bytes)?;
-    if read as u64 > LARGEST_CARD {
-        return Err(std::io::Error::other(format!("longer than {LARGEST_CARD} bytes: not an agent card")));
-    }
-    Ok(bytes)
 }
 
 /// What was given; else, for a server on this machine, its development key. It goes nowhere else.
@@ -194,7 +214,7 @@ fn parameters(global: &Global) -> Result<ServiceParameters, CliError> {
     let mut insert = |name: &str, value: &str| {
         parameters.insert(name, value).map_err(|fault| CliError::usage(fault.message()))
     };
-    insert(ServiceParameters::VERSION, &global.a2a_version)?;
+    insert(ServiceParameters::VERSION, global.a2a_version.as_deref().unwrap_or(VERSION))?;
     for pair in &global.svc_param {
         let Some((name, value)) = pair.split_once(':') else {
             return Err(CliError::usage("--svc-param takes NAME:VALUE"));
@@ -215,21 +235,12 @@ const TRIES: u32 = 13;
 /// How long an answer may take that does not depend on an agent.
 const USUAL: Duration = Duration::from_secs(30);
 
-const LARGEST_CARD: u64 = 1 << 20;
+/// The version of A2A that is spoken if nobody says another: the only one that both sides can have in common.
+const VERSION: &str = "1.0";
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn paths_are_told_from_addresses() {
-        for path in ["file:///tmp/card.json", "/tmp/card", "./card", "../card.json", "card.json"] {
-            assert!(file(path).is_some(), "{path}");
-        }
-        for address in ["localhost:8420", "http://h/.well-known/agent-card.json", "127.0.0.1"] {
-            assert!(file(address).is_none(), "{address}");
-        }
-    }
 
     #[test]
     fn the_development_key_goes_to_this_machine_only() {
@@ -240,22 +251,5 @@ mod tests {
         for address in ["192.168.0.1", "http://localhost.example.org", "10.0.0.1:8420"] {
             assert!(!local(address), "{address}");
         }
-    }
-
-    #[test]
-    fn a_card_in_a_file_names_address_and_tenant() {
-        let mut card = AgentCard::new("a", "b", "1");
-        card.skills.push(crate::model::AgentSkill::new("s", "s", "s"));
-        let mut other = crate::service::interface("http://elsewhere:1/".to_owned(), "JSONRPC", "");
-        other.tenant = None;
-        let ours = crate::service::interface("http://here:2/capnp".to_owned(), CAPNP_BINDING, "sales");
-        card.supported_interfaces = vec![other, ours];
-        let name = format!("a2a-webcap-card-{}.json", crate::model::fresh_id());
-        let path = std::env::temp_dir().join(name);
-        std::fs::write(&path, serde_json::to_vec(&card).unwrap()).unwrap();
-        let found = agent(path.to_str());
-        std::fs::remove_file(&path).unwrap();
-        assert_eq!(found.unwrap(), ("http://here:2/capnp".to_owned(), "sales".to_owned()));
-        assert!(matches!(agent(path.to_str()), Err(CliError::Failed(failure)) if failure.exit == 3));
     }
 }

@@ -19,7 +19,8 @@ pub(super) struct Send {
     stream: bool,
 
     /// Do not wait for the task; print its ids and return
-    #[arg(long, visible_aliases = ["return-immediately", "no-wait"], env = "A2ACLI_ASYNC")]
+    #[arg(long, visible_aliases = ["return-immediately", "no-wait"], env = "A2ACLI_ASYNC",
+        value_parser = clap::builder::FalseyValueParser::new())]
     r#async: bool,
 
     /// Wait until the task stops (the default)
@@ -51,7 +52,7 @@ pub(super) struct Send {
     media_type: Vec<String>,
 
     /// Metadata of the message: a JSON object
-    #[arg(long, value_name = "JSON")]
+    #[arg(long, value_name = "JSON", env = "A2ACLI_METADATA")]
     metadata: Option<String>,
 }
 
@@ -64,9 +65,13 @@ impl Send {
     ) -> Result<(), CliError> {
         let request = self.request(parts)?;
         let reach = Reach::connect(global, output).await?;
+        if output.is_verbose() && !output.is_json() {
+            output.raw(&text::sent(&request.message))?;
+        }
         let sent = self.send(request, &reach, output).await;
         reach.close().await;
-        sent
+        // Who names a task is told that none was made in its place.
+        if self.task_id.is_some() { sent.map_err(CliError::or_debug) } else { sent }
     }
 
     async fn send(
@@ -80,6 +85,9 @@ impl Send {
             let response = reach.answer(reach.client.send(call.return_immediately())).await?;
             return show(reach, &response, output);
         }
+        if reach.poll_interval.is_some() || !reach.streams() {
+            return self.send_and_poll(call, reach, output).await;
+        }
         let mut stream = reach.client.stream(call);
         if self.stream {
             return follow::show(reach, stream, output).await;
@@ -90,6 +98,26 @@ impl Send {
             None => SendMessageResponse::Task(follow::task(reach, stream.task_id()).await?),
         };
         show(reach, &response, output)
+    }
+
+    /// Without a stream: one was not offered, or the caller would rather ask.
+    async fn send_and_poll(
+        &self,
+        call: SendCall,
+        reach: &Reach,
+        output: &mut Output,
+    ) -> Result<(), CliError> {
+        let mut response = reach.answer(reach.client.send(call.return_immediately())).await?;
+        if let SendMessageResponse::Task(task) = &response {
+            output.live().start();
+            let task = follow::poll(reach, &task.id.clone(), output).await;
+            output.live().stop();
+            response = SendMessageResponse::Task(task?);
+        }
+        if !(self.stream && output.is_json()) {
+            return show(reach, &response, output);
+        }
+        Ok(output.line(&response)?)
     }
 
     fn request(&self, parts: Vec<Part>) -> Result<SendMessageRequest, CliError> {
@@ -112,7 +140,9 @@ impl Send {
 }
 
 fn show(reach: &Reach, response: &SendMessageResponse, output: &mut Output) -> Result<(), CliError> {
+    let verbose = output.is_verbose();
     output.document(response, || match response {
+        SendMessageResponse::Task(task) if verbose => text::details(task),
         SendMessageResponse::Task(task) => text::task(task),
         SendMessageResponse::Message(message) => text::message(message),
     })?;

@@ -2,19 +2,27 @@
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args;
+use figment::value::Value;
+use serde_json::json;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::error::CliError;
+use super::keys::{KeyFile, Stamp};
 use super::output::Output;
 use super::store;
+use super::text::field;
 use crate::agents;
-use crate::auth::{DEV_KEY_VARIABLE, DevKey, DevKeyOrigin};
+use crate::auth::{DEV_KEY_VARIABLE, DevKey, DevKeyOrigin, KeyEntry, KeyRing};
 use crate::config::{Config, StoreChoice};
 use crate::engine::Recovered;
 use crate::server::{Server, StartError};
+use crate::service::AgentService;
 
 #[derive(Debug, Args)]
 pub(super) struct Serve {
@@ -39,23 +47,52 @@ pub(super) struct Serve {
     #[arg(long, value_name = "ORIGIN")]
     allow_origin: Vec<String>,
 
+    /// The URL under which clients reach the server, if not its address
+    #[arg(long, value_name = "URL")]
+    public_url: Option<String>,
+
+    /// Where the development key, the other keys and the store are kept
+    #[arg(long, value_name = "DIR")]
+    state_dir: Option<String>,
+
+    /// Threads that serve connections [default: one for each core]
+    #[arg(long, value_name = "N")]
+    workers: Option<usize>,
+
+    /// Let callers without credentials in
+    #[arg(long)]
+    anonymous: bool,
+
     /// Accept that keys and messages cross the network unencrypted
     #[arg(long)]
     insecure_plaintext: bool,
 
-    /// Read settings from this file
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
+    /// Any setting, such as limits.net.connections=500; may be repeated
+    #[arg(long, value_name = "KEY=VALUE", value_parser = setting)]
+    set: Vec<(String, Value)>,
+
+    /// Only say whether the settings are sound, and what is wrong with them
+    #[arg(long)]
+    check: bool,
 }
 
 impl Serve {
-    pub(super) async fn run(self, output: &mut Output) -> Result<(), CliError> {
-        let config = self.config()?;
+    pub(super) async fn run(self, file: Option<&Path>, output: &mut Output) -> Result<(), CliError> {
+        let config = self.config(file)?;
+        let keys = KeyFile::of(&config);
+        if self.check {
+            return check(&config, keys.as_ref(), output);
+        }
         let key = dev_key(&config)?;
         let announced = config.clone();
-        let mut builder = Server::configured(config);
-        if let Some(key) = &key {
-            builder = builder.key(key.key.entry(DEVELOPER));
+        let mut entries = config.keys.clone();
+        entries.extend(key.as_ref().map(|key| key.key.entry(DEVELOPER)));
+        let mut builder = Server::configured(Config { keys: Vec::new(), ..config });
+        // Looked at before it is read: a change in between is seen as one.
+        let stamp = keys.as_ref().map(KeyFile::stamp);
+        let made = keys.as_ref().map(KeyFile::read).transpose()?.unwrap_or_default();
+        for entry in entries.iter().chain(&made) {
+            builder = builder.key(entry.clone());
         }
         // Listened for before anybody is told that the server runs.
         let mut stop = StopSignals::new()?;
@@ -65,6 +102,9 @@ impl Serve {
             _ => CliError::usage(error.to_string()),
         })?;
         output.raw(&announcement(&announced, &server, key.as_ref()))?;
+        let _reloading = keys.zip(stamp).map(|(file, stamp)| {
+            AbortOnDropHandle::new(tokio::spawn(reload(file, stamp, entries, Arc::clone(server.service()))))
+        });
         // However this ends: no program of an agent outlives its server.
         let _last = KillOnDrop;
         let mut failed = pin!(server.failed());
@@ -81,21 +121,89 @@ impl Serve {
         }
     }
 
-    fn config(&self) -> Result<Config, CliError> {
-        let mut config = store::settings(self.config.as_deref())?;
-        if let Some(listen) = self.listen {
-            config.listen = listen;
-        }
-        if let Some(agent) = &self.agent {
-            config.agent.clone_from(agent);
-        }
+    fn config(&self, file: Option<&Path>) -> Result<Config, CliError> {
+        let mut config = store::layers(file, self.settings())?.config;
         config.store = Some(store::chosen(self.store.as_ref(), &config)?);
-        config.insecure_plaintext |= self.insecure_plaintext;
-        config.allowed_hosts.extend_from_slice(&self.allow_host);
-        config.allowed_origins.extend_from_slice(&self.allow_origin);
         Ok(config)
     }
+
+    /// The arguments, as settings.
+    fn settings(&self) -> Vec<(String, Value)> {
+        let mut set = self.set.clone();
+        let mut add =
+            |key: &str, value: Option<Value>| set.extend(value.map(|value| (key.to_owned(), value)));
+        add("listen", self.listen.map(|address| address.to_string().into()));
+        add("agent", self.agent.clone().map(Value::from));
+        add("public-url", self.public_url.clone().map(Value::from));
+        add("state-dir", self.state_dir.clone().map(Value::from));
+        add("workers", self.workers.map(Value::from));
+        add("anonymous", self.anonymous.then(|| true.into()));
+        add("insecure-plaintext", self.insecure_plaintext.then(|| true.into()));
+        add("allowed-hosts", (!self.allow_host.is_empty()).then(|| self.allow_host.clone().into()));
+        add("allowed-origins", (!self.allow_origin.is_empty()).then(|| self.allow_origin.clone().into()));
+        set
+    }
 }
+
+/// `KEY=VALUE`, the value as the settings' file would have it; a text may stand without quotes.
+fn setting(text: &str) -> Result<(String, Value), String> {
+    let (key, value) = text.split_once('=').ok_or("write KEY=VALUE")?;
+    let key = key.trim();
+    if key.is_empty() || key.split('.').any(str::is_empty) {
+        return Err("the key is incomplete: write one such as limits.net.connections".to_owned());
+    }
+    let value = value.parse().map_err(|never: std::convert::Infallible| never.to_string())?;
+    Ok((key.to_owned(), value))
+}
+
+/// Says whether a server would start with these settings, as far as can be said without starting one.
+fn check(config: &Config, keys: Option<&KeyFile>, output: &mut Output) -> Result<(), CliError> {
+    let made = keys.map(KeyFile::read).transpose()?.unwrap_or_default();
+    let entries: Vec<_> = config.keys.iter().cloned().chain(made).collect();
+    KeyRing::new(&entries).map_err(|error| CliError::usage(error.to_string()))?;
+    crate::server::check(config).map_err(|error| CliError::usage(error.to_string()))?;
+    let shown = json!({
+        "sound": true,
+        "listen": config.listen,
+        "agent": agents::shown(&config.agent),
+        "store": config.store,
+        "keys": entries.len(),
+    });
+    let text = || {
+        let mut text = String::new();
+        field(&mut text, "Settings", "sound");
+        field(&mut text, "Listen", &config.listen.to_string());
+        field(&mut text, "Agent", &agents::shown(&config.agent));
+        field(&mut text, "Store", &config.store.as_ref().map_or_else(String::new, ToString::to_string));
+        field(&mut text, "Keys", &entries.len().to_string());
+        text
+    };
+    Ok(output.document(&shown, text)?)
+}
+
+/// Takes the keys anew whenever their file changes. Where it cannot be read, those before stay.
+async fn reload(file: KeyFile, mut stamp: Stamp, base: Vec<KeyEntry>, service: Arc<AgentService>) {
+    loop {
+        tokio::time::sleep(RELOAD).await;
+        let now = file.stamp();
+        if now == stamp {
+            continue;
+        }
+        stamp = now;
+        let read = file.read().map(|made| base.iter().cloned().chain(made).collect::<Vec<_>>());
+        match read.map(|entries| KeyRing::new(&entries)) {
+            Ok(Ok(ring)) => {
+                tracing::info!(keys = ring.len(), "the keys have changed");
+                service.authenticator().replace_keys(ring);
+            }
+            Ok(Err(error)) => tracing::warn!(%error, "the changed keys cannot be used; those before stay"),
+            Err(error) => tracing::warn!(?error, "the changed keys cannot be read; those before stay"),
+        }
+    }
+}
+
+/// How soon a change of the keys counts.
+const RELOAD: Duration = Duration::from_millis(500);
 
 /// Ends the programs of agents.
 struct KillOnDrop;
@@ -153,7 +261,7 @@ fn announcement(config: &Config, server: &Server, key: Option<&DevKey>) -> Strin
         say(&format!("Recovered: {recovered}"));
     }
     match key.map(|key| (&key.origin, key)) {
-        None => say("Keys: as configured"),
+        None => say("Keys: as configured, and those of `key create`"),
         Some((DevKeyOrigin::Environment, _)) => say(&format!("Development key: from {DEV_KEY_VARIABLE}")),
         Some((DevKeyOrigin::Loaded(path), _)) => say(&format!("Development key: in {}", path.display())),
         Some((DevKeyOrigin::Created(path), key)) => {

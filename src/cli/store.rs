@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
+use figment::value::Value;
 
 use super::error::CliError;
-use crate::config::{Config, StoreChoice};
+use crate::config::{Config, Layers, StoreChoice};
 use crate::store::embedded::OpenError;
 
 /// Reads `--store`: `memory` or a path, which need not be text.
@@ -15,7 +16,32 @@ pub(super) fn parser() -> impl TypedValueParser<Value = StoreChoice> {
 
 /// The settings: the file, if one is named, and the environment.
 pub(super) fn settings(file: Option<&Path>) -> Result<Config, CliError> {
-    Config::load(file).map_err(|error| CliError::usage(format!("the settings: {error}")))
+    layers(file, Vec::new()).map(|layers| layers.config)
+}
+
+/// The same, and then what the arguments say.
+pub(super) fn layers(file: Option<&Path>, set: Vec<(String, Value)>) -> Result<Layers, CliError> {
+    let named = file.map(Path::to_owned).or_else(variable);
+    let read = Layers::read(named.as_deref(), set);
+    read.map_err(|error| {
+        CliError::usage(format!("the settings: {error}"))
+            .hint("`a2a-webcap config show` shows all, and where they are from")
+    })
+}
+
+/// The settings' file, where the same option may also name one of the client's options.
+pub(super) fn file(named: Option<&Path>) -> Option<PathBuf> {
+    named.filter(|path| is_settings(path)).map(Path::to_owned).or_else(variable)
+}
+
+/// Whether a file is one of settings, by its name.
+pub(super) fn is_settings(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ending == "toml")
+}
+
+/// The file that the environment names.
+fn variable() -> Option<PathBuf> {
+    std::env::var_os("A2A_WEBCAP_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from)
 }
 
 /// The store that was named, else the configured one, else the one in the state directory.

@@ -86,6 +86,45 @@ pub(super) fn task(task: &Task) -> String {
     text
 }
 
+/// Everything of a task: each part on its own, with what it is.
+pub(super) fn details(task: &Task) -> String {
+    let mut text = String::new();
+    identity(&mut text, &task.id, task.context_id.as_deref(), &task.status);
+    if let Some(since) = &task.status.timestamp {
+        field(&mut text, "Since", &since.to_string());
+    }
+    if let Some(metadata) = &task.metadata {
+        block(&mut text, "Metadata", &serde_json::to_string_pretty(metadata).unwrap_or_default());
+    }
+    for artifact in &task.artifacts {
+        field(&mut text, "Artifact ID", &artifact.artifact_id);
+        each_part(&mut text, &label("Artifact", artifact_name(artifact)), &artifact.parts);
+    }
+    text
+}
+
+/// A message on its way to the agent.
+pub(super) fn sent(message: &Message) -> String {
+    let mut text = String::new();
+    field(&mut text, "Message ID", &message.message_id);
+    each_part(&mut text, "Sent", &message.parts);
+    text
+}
+
+fn each_part(text: &mut String, what: &str, all: &[Part]) {
+    for (number, part) in (1..).zip(all) {
+        let kind = match &part.content {
+            PartContent::Text(_) => "text",
+            PartContent::Data(_) => "data",
+            PartContent::Raw(_) | PartContent::Url(_) => "file",
+        };
+        let media_type =
+            part.media_type.as_deref().map_or_else(String::new, |name| format!(", {}", clean(name)));
+        let label = format!("{what}, part {number} ({kind}{media_type})").replace(['\n', '\t'], " ");
+        block(text, &label, &parts(std::slice::from_ref(part)));
+    }
+}
+
 /// The messages of a task, oldest first.
 pub(super) fn history(task: &Task) -> String {
     let mut text = String::new();

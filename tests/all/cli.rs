@@ -19,7 +19,7 @@ pub(crate) fn program() -> Command {
 }
 
 /// Runs a command line against a server, as Alice.
-async fn run(world: &World, line: &[&str]) -> Output {
+pub(crate) async fn run(world: &World, line: &[&str]) -> Output {
     let mut command = program();
     command.args(line).args(["-a", &world.url()]).env("A2ACLI_API_KEY", ALICE).stdin(Stdio::null());
     soon("the command ends", command.output()).await.expect("the program starts")
@@ -237,7 +237,7 @@ async fn failures_have_codes_and_envelopes() {
     assert_eq!(rejected.status.code(), Some(4));
     assert_eq!(json(&rejected)["error"]["code"], "A2ACLI_ERR_AUTH_FAILED");
 
-    let late = run(&world, &["-o", "json", "send", "--timeout", "200ms", "long"]).await;
+    let late = run(&world, &["-o", "json", "send", "--timeout", "2s", "long"]).await;
     assert_eq!((late.status.code(), &json(&late)["error"]["code"]), (Some(5), &"A2ACLI_ERR_TIMEOUT".into()));
     assert!(json(&late)["error"]["hint"].as_str().unwrap().contains("task subscribe"), "{}", out(&late));
 

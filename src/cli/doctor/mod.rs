@@ -5,7 +5,7 @@ mod machine;
 mod settings;
 mod store;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use clap::Args;
 use serde::Serialize;
@@ -23,10 +23,6 @@ pub(super) struct Doctor {
     /// The store to look at: a directory, or memory [default: as for serve]
     #[arg(long, value_name = "DIR", value_parser = super::store::parser())]
     store: Option<StoreChoice>,
-
-    /// Read settings from this file
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
 }
 
 /// Everything that was found.
@@ -51,8 +47,8 @@ struct Report {
 }
 
 impl Doctor {
-    pub(super) fn run(self, output: &mut Output) -> Result<(), CliError> {
-        let mut config = super::store::settings(self.config.as_deref())?;
+    pub(super) fn run(self, config: Option<&Path>, output: &mut Output) -> Result<(), CliError> {
+        let mut config = super::store::settings(config)?;
         let choice = super::store::chosen(self.store.as_ref(), &config)?;
         config.store = Some(choice.clone());
         let report = examine(&config, &choice);

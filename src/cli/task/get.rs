@@ -6,7 +6,6 @@ use super::super::error::CliError;
 use super::super::output::Output;
 use super::super::reach::Reach;
 use super::super::{follow, text};
-use crate::client::Cursor;
 use crate::model::GetTaskRequest;
 
 #[derive(Debug, Args)]
@@ -21,22 +20,19 @@ pub(crate) struct Get {
     /// Wait until the task stops
     #[arg(long, visible_alias = "watch")]
     wait: bool,
-
-    /// Accepted and not needed: changes are pushed, not polled
-    #[arg(long, value_name = "DURATION", value_parser = super::super::duration)]
-    poll_interval: Option<std::time::Duration>,
 }
 
 impl Get {
     pub(super) async fn run(self, reach: &Reach, output: &mut Output) -> Result<(), CliError> {
         if self.wait {
-            let mut stream = reach.client.subscribe(self.id.as_str(), Cursor::Snapshot);
-            follow::wait(reach, &mut stream, output).await?;
+            follow::wait_for(reach, &self.id.as_str().into(), output).await?;
         }
         let history_length = Some(self.history);
         let request = GetTaskRequest { history_length, ..GetTaskRequest::new(self.id) };
         let task = reach.answer(reach.client.get_task(request)).await?;
-        output.document(&task, || text::task(&task) + &text::history(&task))?;
+        let verbose = output.is_verbose();
+        let shown = || if verbose { text::details(&task) } else { text::task(&task) };
+        output.document(&task, || shown() + &text::history(&task))?;
         follow::remark_on(reach, task.state(), &task.id, output);
         Ok(())
     }

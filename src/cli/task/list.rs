@@ -29,6 +29,10 @@ pub(crate) struct List {
     /// Each with this many of its latest messages
     #[arg(long, value_name = "N", default_value = "0")]
     history: u32,
+
+    /// With -o json: one task a line
+    #[arg(long)]
+    stream: bool,
 }
 
 impl List {
@@ -41,7 +45,15 @@ impl List {
             history_length: Some(self.history),
             ..ListTasksRequest::default()
         };
+        let lines = self.stream && output.is_json();
         let page = reach.answer(reach.client.list(request)).await?;
+        if lines {
+            page.tasks.iter().try_for_each(|task| output.line(task))?;
+            if !page.next_page_token.is_empty() {
+                output.remark(&format!("there are more: --page-token {}", page.next_page_token));
+            }
+            return Ok(());
+        }
         Ok(output.document(&page, || text::tasks(&page))?)
     }
 }

@@ -2,8 +2,10 @@
 
 mod cancel;
 mod delete;
+mod download;
 mod get;
 mod list;
+mod push;
 mod subscribe;
 
 use clap::Subcommand;
@@ -25,10 +27,18 @@ pub(super) enum TaskCommand {
     Delete(delete::Delete),
     /// Follow a task to its end
     Subscribe(subscribe::Subscribe),
+    /// Save a task's artifacts as files
+    Download(download::Download),
+    /// Manage webhooks: not supported yet
+    #[command(subcommand)]
+    PushConfig(push::PushConfig),
 }
 
 impl TaskCommand {
     pub(super) async fn run(self, global: &Global, output: &mut Output) -> Result<(), CliError> {
+        if let Self::PushConfig(command) = self {
+            return command.run(global).await;
+        }
         let reach = Reach::connect(global, output).await?;
         let done = match self {
             Self::Get(command) => command.run(&reach, output).await,
@@ -36,6 +46,8 @@ impl TaskCommand {
             Self::Cancel(command) => command.run(&reach, output).await,
             Self::Delete(command) => command.run(&reach, output).await,
             Self::Subscribe(command) => command.run(&reach, output).await,
+            Self::Download(command) => command.run(&reach, output).await,
+            Self::PushConfig(_) => Ok(()),
         };
         reach.close().await;
         done

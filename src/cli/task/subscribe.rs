@@ -26,6 +26,16 @@ pub(crate) struct Subscribe {
 impl Subscribe {
     pub(super) async fn run(self, reach: &Reach, output: &mut Output) -> Result<(), CliError> {
         let id = Id::from(self.id);
+        if !reach.streams() {
+            let error = CliError::protocol(
+                "UnsupportedOperationError",
+                "the agent's card says that it does not stream",
+            );
+            return Err(error.hint(format!(
+                "ask for its state instead: {}",
+                reach.command(&format!("task get --wait {id}"))
+            )));
+        }
         let mut stream = reach.client.subscribe(id.clone(), Cursor::from_after(self.after));
         if self.stream || !output.is_json() {
             return follow::show(reach, stream, output).await;
