@@ -27,8 +27,9 @@ pub(crate) struct Run {
 impl Contender {
     /// Starts this program as the server's client. The server's address goes where the role's argument is empty.
     pub(crate) fn start(name: String, server: Process, client: &[&str]) -> Outcome<Self> {
-        let address = |word: &str| if word.is_empty() { server.greeting.as_str() } else { word };
-        let client: Vec<&str> = client.iter().copied().map(address).collect();
+        let address = server.greeting.as_str();
+        let client: Vec<&str> =
+            client.iter().map(|word| if word.is_empty() { address } else { word }).collect();
         let client = Process::start(CLIENT_CORE, &client)?;
         Ok(Self::new(name, server, client))
     }
