@@ -14,6 +14,7 @@ use serde_json::error::Category;
 use super::a2a_capnp::Flag;
 use crate::fault::{Fault, FaultKind, Result};
 use crate::model::{Struct, json};
+pub(super) use crate::wire::Within;
 
 /// A value that can be written into a struct of the schema.
 pub trait Encode {
@@ -44,29 +45,6 @@ pub trait Decode: Sized {
 /// The fault for a call whose parameters, or a reply whose results, cannot be read at all.
 pub fn malformed(error: &capnp::Error) -> Fault {
     Fault::new(FaultKind::InvalidRequest, format!("not a readable Cap'n Proto message: {error}"))
-}
-
-/// Says in which field of the outer struct a fault was found.
-pub(super) trait Within {
-    /// Puts `outer` before the path of the field.
-    fn within(self, outer: &str) -> Self;
-    /// Puts `outer[index]` before the path of the field.
-    fn within_element(self, outer: &str, index: usize) -> Self;
-}
-
-impl<T> Within for Result<T> {
-    fn within(self, outer: &str) -> Self {
-        self.map_err(|fault| match fault.violations() {
-            [violation, ..] => {
-                Fault::invalid(format!("{outer}.{}", violation.field), violation.description.as_str())
-            }
-            [] => fault,
-        })
-    }
-
-    fn within_element(self, outer: &str, index: usize) -> Self {
-        if self.is_ok() { self } else { self.within(&format!("{outer}[{index}]")) }
-    }
 }
 
 type Text<'a> = capnp::Result<text::Reader<'a>>;
