@@ -19,6 +19,12 @@ pub trait Observer: Sink + 'static {
     /// Says that the agent answered with a message, and that there is no task.
     fn message(&mut self, message: &Message) -> impl Future<Output = Result<(), Fault>>;
 
+    /// Resolves when the observer has failed, if its binding can know it between events: then the stream is over
+    /// without waiting for the next one.
+    fn failed(&self) -> impl Future<Output = Fault> + use<Self> {
+        std::future::pending()
+    }
+
     /// The last call. Must have queued it when first polled; resolves when the client has answered, or
     /// never will.
     fn end(self, end: StreamEnd) -> impl Future<Output = ()>;
@@ -56,9 +62,14 @@ pub(super) async fn follow(
     mut observer: impl Observer,
 ) {
     let progress = Progress::after(feed.position());
+    let failed = observer.failed();
     let end = tokio::select! {
         biased;
         cause = pass.ended() => ended_by(&progress, &cause),
+        fault = failed => {
+            tracing::info!(reason = %fault, "an observer failed and was dropped");
+            progress.end(EndReason::Cut, Some(fault))
+        }
         () = detached.wait() => progress.end(EndReason::Detached, None),
         () = context.shutdown.stopping() => progress.end(EndReason::Detached, None),
         end = drive(&mut feed, &mut observer, &progress, opening) => match end.reason {
