@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::fault::{Fault, FaultKind, Result};
 use crate::model::{TaskState, Timestamp};
 
 /// The bounds of a server or a client. Each default suits one machine that serves the public; each
@@ -230,6 +231,27 @@ impl Retention {
         *self == Self::default()
     }
 }
+
+impl WireLimits {
+    /// Refuses an answer of about so many bytes that would not fit into one message: it would end the connection.
+    ///
+    /// # Errors
+    /// [`FaultKind::Quota`], which says what to ask for instead.
+    pub fn fits(&self, bytes: usize) -> Result<()> {
+        let most = self.message_bytes;
+        if bytes.saturating_add(ENVELOPE) <= most {
+            return Ok(());
+        }
+        let message = format!(
+            "the answer has about {bytes} bytes, a message at most {most}: ask for less history, or read the \
+             task's events, which come one by one"
+        );
+        Err(Fault::new(FaultKind::Quota, message).with("limit", "message-bytes"))
+    }
+}
+
+/// What a message holds beside its content.
+const ENVELOPE: usize = 4 << 10;
 
 impl Default for WireLimits {
     fn default() -> Self {

@@ -12,6 +12,8 @@ mod authority;
 mod capabilities;
 mod capnweb;
 mod capnweb_batch;
+mod capnweb_streams;
+mod capnweb_versions;
 mod cli;
 mod client;
 mod deletion;

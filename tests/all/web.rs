@@ -89,6 +89,8 @@ impl Web {
             match (frame[0].as_str(), &frame[1]) {
                 (Some("stream"), call) => return self.call(call),
                 (Some("release" | "resolve"), _) => {}
+                // The writing end of a stream has a number as a call has.
+                (Some("pipe"), _) => self.heard += 1,
                 _ => panic!("no call: {frame}"),
             }
         }
@@ -117,6 +119,7 @@ impl Web {
                     self.say(json!(["resolve", called.id, ["undefined"]])).await;
                 }
                 Some("release") => {}
+                Some("pipe") => self.heard += 1,
                 _ => panic!("no answer to {id}: {frame}"),
             }
         }

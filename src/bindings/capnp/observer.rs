@@ -3,7 +3,6 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::reply::fits;
 use crate::capability::Observer;
 use crate::fault::{Fault, Result};
 use crate::model::{Event, Message, StreamEnd, Task, Update};
@@ -82,7 +81,7 @@ impl Sink for ObserverShell {
     }
 
     async fn snapshot(&mut self, task: &Task, seq: u64) -> Result<()> {
-        fits(task.approximate_size(), &self.connection)?;
+        self.connection.limits().fits(task.approximate_size())?;
         let mut request = self.client.on_task_request();
         let mut params = request.get();
         task.encode(params.reborrow().init_task());
@@ -92,7 +91,7 @@ impl Sink for ObserverShell {
 
     async fn events(&mut self, events: &[Arc<Event>], is_final: bool) -> Result<()> {
         for event in events {
-            fits(event.update.approximate_size(), &self.connection)?;
+            self.connection.limits().fits(event.update.approximate_size())?;
         }
         sent(match events {
             [event] => self.one(event, is_final).await,
@@ -106,7 +105,7 @@ impl Observer for ObserverShell {
         if !self.on_message {
             return Ok(());
         }
-        fits(message.approximate_size(), &self.connection)?;
+        self.connection.limits().fits(message.approximate_size())?;
         let mut request = self.client.on_message_request();
         message.encode(request.get().init_message());
         sent(request.send().await)

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use capnp::Error;
 
 use super::observer::ObserverShell;
-use super::reply::{Call, capability, fail, fits, options, params, read};
+use super::reply::{Call, capability, fail, options, params, read};
 use super::task::TaskShell;
 use crate::capability::{Session, StartedTask};
 use crate::engine::Start;
@@ -77,7 +77,7 @@ macro_rules! unary {
                     (call, read(params.$get_request())?)
                 };
                 let answer = call.session.service().$operation(&call.caller, request).await?;
-                $(fits(answer.$size(), self.connection())?;)?
+                $(self.connection().limits().fits(answer.$size())?;)?
                 Ok((answer, call.activated))
             };
             match answer.await {
@@ -106,7 +106,7 @@ impl<T: Authorized> operations::Server for T {
                 (call, request, options(params.get_options())?)
             };
             let sent = call.session.send(request, options, call.caller.parameters).await?;
-            fits(sent.0.approximate_size(), self.connection())?;
+            self.connection().limits().fits(sent.0.approximate_size())?;
             Ok((sent, call.activated))
         };
         match answer.await {

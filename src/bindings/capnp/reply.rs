@@ -7,10 +7,9 @@ use capnp::struct_list;
 use capnp::traits::OwnedStruct;
 
 use crate::capability::{SendOptions, Session};
-use crate::fault::{Fault, FaultKind, Result};
+use crate::fault::{Fault, Result};
 use crate::model::ServiceParameters;
 use crate::operations::Caller;
-use crate::transport::ConnectionHandle;
 use crate::wire::capnp::capability_capnp::{a2a_error, parameter, send_options};
 use crate::wire::capnp::{Decode, Encode as _, decode_parameters, malformed};
 
@@ -72,22 +71,6 @@ pub(super) fn options(options: Pointer<send_options::Reader<'_>>) -> Result<Send
         turn_timeout: (!limit.is_zero()).then_some(limit),
     })
 }
-
-/// Refuses an answer that would not fit into one message: it would end the connection.
-pub(super) fn fits(bytes: usize, connection: &ConnectionHandle) -> Result<()> {
-    let most = connection.limits().message_bytes;
-    if bytes.saturating_add(ENVELOPE) <= most {
-        return Ok(());
-    }
-    let message = format!(
-        "the answer has about {bytes} bytes, a message at most {most}: ask for less history, or read the \
-         task's events, which come one by one"
-    );
-    Err(Fault::new(FaultKind::Quota, message).with("limit", "message-bytes"))
-}
-
-/// What a message holds beside its content.
-const ENVELOPE: usize = 4 << 10;
 
 /// Writes a typed error into the results. Defects are logged with their cause; the caller learns only that
 /// there is one.

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use super::grant::{self, GrantShell};
 use super::observer::ObserverShell;
 use super::operations::{SubscriptionShell, start};
-use super::reply::{capability, fail, fits, options, parameters, params, read};
+use super::reply::{capability, fail, options, parameters, params, read};
 use crate::authority::Role;
 use crate::capability::TaskHandle;
 use crate::fault::{Fault, Result};
@@ -58,7 +58,7 @@ impl task_handle::Server for TaskShell {
                 (u32::try_from(params.get_history_length()).ok(), self.open(params.get_parameters())?)
             };
             let task = self.task.get(history, parameters).await?;
-            fits(task.approximate_size(), &self.connection)?;
+            self.connection.limits().fits(task.approximate_size())?;
             Ok((task, activated))
         };
         match answer.await {
@@ -84,7 +84,7 @@ impl task_handle::Server for TaskShell {
                 (request, options(params.get_options())?, parameters)
             };
             let response = self.task.send(request, options, parameters).await?;
-            fits(response.approximate_size(), &self.connection)?;
+            self.connection.limits().fits(response.approximate_size())?;
             Ok((response, activated))
         };
         match answer.await {
@@ -140,7 +140,7 @@ impl task_handle::Server for TaskShell {
                 (decode_object("metadata", metadata)?, parameters)
             };
             let task = self.task.cancel(metadata, parameters).await?;
-            fits(task.approximate_size(), &self.connection)?;
+            self.connection.limits().fits(task.approximate_size())?;
             Ok((task, activated))
         };
         match answer.await {

@@ -1,26 +1,36 @@
-//! The client's callback, seen from here: an `RpcTarget`, a plain object of functions, or one function.
+//! Who receives a stream of events, seen from here: the client's callback (an `RpcTarget`, a plain object of
+//! functions, or one function), or a `ReadableStream` that it reads.
 
-use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use ::capnweb::{Error, Remote};
-use serde::Serialize;
-use tokio::sync::{Notify, oneshot};
+use ::capnweb::{Data, Error, Remote};
+use tokio::sync::oneshot;
 
 use super::connection::Connection;
-use super::reply::{Value, error, fits, record, value};
+use super::delivery::{Ack, Deliveries, is_missing, thrown};
+use super::element::{Element, Method, reason};
+use super::reply::{self, Value};
+use super::voice::Voice;
 use crate::capability::Observer;
 use crate::fault::{Fault, FaultKind, Result};
-use crate::model::{EndReason, Event, Message, StreamEnd, Task, Update};
+use crate::model::{EndReason, Event, Message, StreamEnd, Task};
 use crate::stream::Sink;
 
-/// Feeds a client's callback. Each event is a `stream` frame: acknowledged when the client has handled it, and gone
+/// Feeds a receiver of events. Each event is a `stream` frame: acknowledged when the client has handled it, and gone
 /// from both tables then. At most a window of them is on its way.
 pub(super) struct Callback {
     connection: Rc<Connection>,
+    voice: Voice,
     shape: Shape,
     deliveries: Rc<Deliveries>,
+}
+
+/// What feeds a receiver, and what the call that asked for it has to answer with.
+pub(super) struct Receiver {
+    pub(super) callback: Callback,
+    /// The reading end, where the client has passed no callback.
+    pub(super) events: Option<Value>,
 }
 
 /// What the client has passed.
@@ -30,135 +40,52 @@ enum Shape {
     Target(Remote),
     Function(Remote),
     Members(Vec<(Method, Remote)>),
+    /// Nothing: it reads a stream, of which this is the writing end.
+    Stream(Remote),
 }
 
-/// The methods of an observer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Method {
-    Task,
-    Status,
-    Artifact,
-    Message,
-    End,
-}
-
-/// What is on its way to one callback, and what has come of it.
-#[derive(Default)]
-pub(super) struct Deliveries {
-    unacknowledged: Cell<usize>,
-    /// Methods that the callback turned out not to have.
-    missing: RefCell<Vec<Method>>,
-    failed: RefCell<Option<Fault>>,
-    changed: Notify,
-}
-
-/// Who waits for what the client says to a call.
-pub(super) enum Ack {
-    /// The first event, whose answer decides what the callback is.
-    First(oneshot::Sender<Result<(), Error>>),
-    /// An event or the end.
-    Delivery(Rc<Deliveries>, Method),
-}
-
-impl Ack {
-    pub(super) fn tell(self, result: Result<(), Error>) {
-        match self {
-            // Nobody may be left who wants to know.
-            Self::First(sender) => drop(sender.send(result)),
-            Self::Delivery(deliveries, method) => deliveries.acknowledge(method, result),
+impl Receiver {
+    /// Feeds the callback that was given, or else a stream.
+    pub(super) fn new(connection: &Rc<Connection>, voice: &Voice, given: Value) -> Result<Self> {
+        if connection.line().is_none() {
+            let message = "events cannot be sent in an HTTP batch, neither to a callback nor as a stream: use a \
+                           WebSocket, or sendMessage and getTask";
+            return Err(Fault::new(FaultKind::UnsupportedOperation, message));
         }
+        let (shape, events) = if given.is_nothing() {
+            let (events, writer) = connection.pipe()?;
+            (Shape::Stream(writer), Some(events))
+        } else {
+            (Shape::of(given)?, None)
+        };
+        let connection = Rc::clone(connection);
+        let callback = Callback { connection, voice: voice.clone(), shape, deliveries: Rc::default() };
+        Ok(Self { callback, events })
     }
 }
 
-impl Deliveries {
-    fn acknowledge(&self, method: Method, result: Result<(), Error>) {
-        self.unacknowledged.update(|count| count - 1);
-        match result {
-            Ok(()) => {}
-            Err(error) if is_missing(&error) => self.missing.borrow_mut().push(method),
-            Err(error) => {
-                self.failed.borrow_mut().get_or_insert_with(|| thrown(&error));
+impl Shape {
+    fn of(given: Value) -> Result<Self> {
+        match given {
+            Value::Remote(remote) => Ok(Self::Undecided(remote)),
+            Value::Object(mut object) => {
+                let member = |method: Method| match object.remove(method.name()) {
+                    Some(Value::Remote(function)) => Some((method, function)),
+                    _ => None,
+                };
+                let members: Vec<_> = Method::ALL.into_iter().filter_map(member).collect();
+                if members.is_empty() {
+                    let description = "has none of the functions onStatusUpdate, onArtifactUpdate, onTask, onMessage, onEnd";
+                    return Err(Fault::invalid("callback", description));
+                }
+                Ok(Self::Members(members))
+            }
+            _ => {
+                let description = "must be an RpcTarget, an object of functions, or a function; without one, the \
+                                   events come as a stream";
+                Err(Fault::invalid("callback", description))
             }
         }
-        self.changed.notify_waiters();
-    }
-
-    fn lacks(&self, method: Method) -> bool {
-        self.missing.borrow().contains(&method)
-    }
-
-    fn failure(&self) -> Result<()> {
-        self.failed.borrow().clone().map_or(Ok(()), Err)
-    }
-
-    async fn all_acknowledged(&self) -> Result<()> {
-        loop {
-            let changed = self.changed.notified();
-            self.failure()?;
-            if self.unacknowledged.get() == 0 {
-                return Ok(());
-            }
-            changed.await;
-        }
-    }
-}
-
-impl Method {
-    const ALL: [Self; 5] = [Self::Task, Self::Status, Self::Artifact, Self::Message, Self::End];
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Task => "onTask",
-            Self::Status => "onStatusUpdate",
-            Self::Artifact => "onArtifactUpdate",
-            Self::Message => "onMessage",
-            Self::End => "onEnd",
-        }
-    }
-
-    /// The member of a function's event that says what it is.
-    fn member(self) -> &'static str {
-        match self {
-            Self::Task => "task",
-            Self::Status => "statusUpdate",
-            Self::Artifact => "artifactUpdate",
-            Self::Message => "message",
-            Self::End => "end",
-        }
-    }
-}
-
-/// Something with where it stands in its stream.
-#[derive(Serialize)]
-struct Numbered<'a, T> {
-    #[serde(flatten)]
-    shown: &'a T,
-    seq: u64,
-    #[serde(rename = "final")]
-    is_final: bool,
-}
-
-/// An element of a stream, in every form that a callback may want.
-struct Element {
-    method: Method,
-    shown: Value,
-    seq: u64,
-    is_final: bool,
-}
-
-impl Element {
-    fn numbered(method: Method, shown: &impl Serialize, seq: u64, is_final: bool) -> Result<Self> {
-        Ok(Self { method, shown: value(&Numbered { shown, seq, is_final })?, seq, is_final })
-    }
-
-    /// As the one argument of a function.
-    #[expect(clippy::cast_precision_loss, reason = "JavaScript's numbers have no more")]
-    fn for_function(&self) -> Value {
-        record([
-            (self.method.member(), self.shown.clone()),
-            ("seq", Value::Number(self.seq as f64)),
-            ("final", Value::Bool(self.is_final)),
-        ])
     }
 }
 
@@ -172,56 +99,23 @@ impl Callback {
         }
     }
 
-    pub(super) fn new(connection: &Rc<Connection>, given: Value) -> Result<Self> {
-        if connection.line().is_none() {
-            let message =
-                "nobody can be called back in an HTTP batch: use a WebSocket, or sendMessage and getTask";
-            return Err(Fault::new(FaultKind::UnsupportedOperation, message));
-        }
-        let shape = match given {
-            Value::Remote(remote) => Shape::Undecided(remote),
-            Value::Object(mut object) => {
-                let member = |method: Method| match object.remove(method.name()) {
-                    Some(Value::Remote(function)) => Some((method, function)),
-                    _ => None,
-                };
-                let members: Vec<_> = Method::ALL.into_iter().filter_map(member).collect();
-                if members.is_empty() {
-                    let description = "has none of the functions onStatusUpdate, onArtifactUpdate, onTask, onMessage, onEnd";
-                    return Err(Fault::invalid("callback", description));
-                }
-                Shape::Members(members)
-            }
-            Value::Undefined | Value::Null => {
-                return Err(Fault::invalid(
-                    "callback",
-                    "is required: pass an RpcTarget, an object of functions, or a function",
-                ));
-            }
-            _ => {
-                return Err(Fault::invalid(
-                    "callback",
-                    "must be an RpcTarget, an object of functions, or a function",
-                ));
-            }
-        };
-        Ok(Self { connection: Rc::clone(connection), shape, deliveries: Rc::default() })
-    }
-
     fn targets(&self) -> Vec<&Remote> {
         match &self.shape {
-            Shape::Undecided(remote) | Shape::Target(remote) | Shape::Function(remote) => vec![remote],
+            Shape::Undecided(remote)
+            | Shape::Target(remote)
+            | Shape::Function(remote)
+            | Shape::Stream(remote) => vec![remote],
             Shape::Members(members) => members.iter().map(|(_, function)| function).collect(),
         }
     }
 
     fn has_room(&self) -> bool {
-        self.deliveries.failed.borrow().is_some()
-            || (self.deliveries.unacknowledged.get() < MOST_UNACKNOWLEDGED
+        self.deliveries.has_failed()
+            || (self.deliveries.unacknowledged() < MOST_UNACKNOWLEDGED
                 && self.connection.has_room(&self.targets()))
     }
 
-    /// Gives an element to the callback, in the form that it wants. Queued when first polled.
+    /// Gives an element to the receiver, in the form that it wants. Queued when first polled.
     async fn deliver(&mut self, element: Element) -> Result<()> {
         self.deliveries.failure()?;
         if let Shape::Undecided(remote) = &self.shape {
@@ -240,20 +134,21 @@ impl Callback {
                 }
                 self.stream(remote, &[method.name()], std::slice::from_ref(&element.shown), method)
             }
-            Shape::Function(remote) => self.stream(remote, &[], &[element.for_function()], method),
+            Shape::Function(remote) => self.stream(remote, &[], &[element.by_itself()], method),
             Shape::Members(members) => match members.iter().find(|(name, _)| *name == method) {
                 Some((_, function)) => {
                     self.stream(function, &[], std::slice::from_ref(&element.shown), method)
                 }
                 None => Ok(()),
             },
+            Shape::Stream(writer) => self.stream(writer, &["write"], &[element.by_itself()], Method::Write),
         }
     }
 
     fn stream(&self, target: &Remote, path: &[&str], arguments: &[Value], method: Method) -> Result<()> {
         let ack = Ack::Delivery(Rc::clone(&self.deliveries), method);
         self.connection.stream(target, path, arguments, ack)?;
-        self.deliveries.unacknowledged.update(|count| count + 1);
+        self.deliveries.sent();
         Ok(())
     }
 
@@ -263,11 +158,11 @@ impl Callback {
         match self.first(&remote, &[element.method.name()], shown).await? {
             Ok(()) => self.shape = Shape::Target(remote),
             Err(error) if is_missing(&error) => {
-                match self.first(&remote, &[], &[element.for_function()]).await? {
+                match self.first(&remote, &[], &[element.by_itself()]).await? {
                     Ok(()) => self.shape = Shape::Function(remote),
                     // No function either: an object without this one method.
                     Err(error) if is_missing(&error) => {
-                        self.deliveries.missing.borrow_mut().push(element.method);
+                        self.deliveries.misses(element.method);
                         self.shape = Shape::Target(remote);
                     }
                     Err(error) => return self.fail(thrown(&error)),
@@ -285,8 +180,74 @@ impl Callback {
     }
 
     fn fail(&self, fault: Fault) -> Result<()> {
-        *self.deliveries.failed.borrow_mut() = Some(fault.clone());
+        self.deliveries.fail(&fault);
         Err(fault)
+    }
+
+    /// Says `onEnd` once everything before it was handled, for a client may handle several at once. What has failed
+    /// is not called any more.
+    async fn end_callback(&self, end: &StreamEnd) {
+        if self.deliveries.all_acknowledged().await.is_err() {
+            return;
+        }
+        let mut arguments = vec![Value::String(reason(end.reason).to_owned())];
+        #[expect(clippy::cast_precision_loss, reason = "JavaScript's numbers have no more")]
+        arguments.push(Value::Number(end.last_seq as f64));
+        if let Some(fault) = &end.fault {
+            arguments.push(Value::Error(Box::new(reply::error(fault))));
+        }
+        let sent = match &self.shape {
+            Shape::Undecided(remote) | Shape::Target(remote) => {
+                self.stream(remote, &[Method::End.name()], &arguments, Method::End)
+            }
+            Shape::Members(members) => match members.iter().find(|(method, _)| *method == Method::End) {
+                Some((_, function)) => self.stream(function, &[], &arguments, Method::End),
+                None => return,
+            },
+            Shape::Function(_) | Shape::Stream(_) => return,
+        };
+        // The stream is over whatever the client makes of it.
+        if sent.is_ok() {
+            let _ = self.deliveries.all_acknowledged().await;
+        }
+    }
+
+    /// Closes a stream behind its final event, and breaks it off at every other end. What was taken back ends at
+    /// once; otherwise what is on its way is read first, for an abort would overtake it.
+    async fn end_stream(&self, writer: &Remote, end: &StreamEnd) {
+        if self.deliveries.has_failed() {
+            return;
+        }
+        let last = match end.reason {
+            EndReason::Completed | EndReason::Interrupted => {
+                self.stream(writer, &["close"], &[], Method::Write)
+            }
+            EndReason::Revoked | EndReason::Detached => self.abort(writer, end),
+            EndReason::Cut | EndReason::Gap | EndReason::Failed => {
+                if self.deliveries.all_acknowledged().await.is_err() {
+                    return;
+                }
+                self.abort(writer, end)
+            }
+        };
+        // Let go only then: to give the writing end back is to break the stream off.
+        if last.is_ok() {
+            let _ = self.deliveries.all_acknowledged().await;
+        }
+    }
+
+    fn abort(&self, writer: &Remote, end: &StreamEnd) -> Result<()> {
+        let detached = || {
+            let message = "the subscription is over, and its stream has not come to its end: subscribe again after the \
+                           last event that was read";
+            Fault::new(FaultKind::Disconnected, message)
+        };
+        #[expect(clippy::cast_precision_loss, reason = "JavaScript's numbers have no more")]
+        let last_seq = Data::Number(end.last_seq as f64);
+        let error = reply::error(&end.fault.clone().unwrap_or_else(detached))
+            .with("end", Data::String(reason(end.reason).to_owned()))
+            .with("lastSeq", last_seq);
+        self.stream(writer, &["abort"], &[Value::Error(Box::new(error))], Method::Write)
     }
 }
 
@@ -311,20 +272,15 @@ impl Sink for Callback {
     }
 
     async fn snapshot(&mut self, task: &Task, seq: u64) -> Result<()> {
-        fits(task.approximate_size(), self.connection.limits())?;
-        let element = Element::numbered(Method::Task, task, seq, false)?;
-        self.deliver(element).await
+        self.connection.limits().fits(task.approximate_size())?;
+        self.deliver(Element::snapshot(&self.voice, task, seq)?).await
     }
 
     async fn events(&mut self, events: &[Arc<Event>], is_final: bool) -> Result<()> {
         for (index, event) in events.iter().enumerate() {
-            fits(event.update.approximate_size(), self.connection.limits())?;
+            self.connection.limits().fits(event.update.approximate_size())?;
             let is_final = is_final && index + 1 == events.len();
-            let element = match &event.update {
-                Update::Status(update) => Element::numbered(Method::Status, update, event.seq, is_final),
-                Update::Artifact(update) => Element::numbered(Method::Artifact, update, event.seq, is_final),
-            };
-            self.deliver(element?).await?;
+            self.deliver(Element::event(&self.voice, event, is_final)?).await?;
         }
         Ok(())
     }
@@ -332,67 +288,22 @@ impl Sink for Callback {
 
 impl Observer for Callback {
     async fn message(&mut self, message: &Message) -> Result<()> {
-        fits(message.approximate_size(), self.connection.limits())?;
-        let element = Element { method: Method::Message, shown: value(message)?, seq: 0, is_final: true };
-        self.deliver(element).await
+        self.connection.limits().fits(message.approximate_size())?;
+        self.deliver(Element::message(&self.voice, message)?).await
     }
 
-    /// Says `onEnd` once everything before it was handled, for a client may handle several at once. What has failed
-    /// is not called any more.
+    fn failed(&self) -> impl Future<Output = Fault> + use<> {
+        let deliveries = Rc::clone(&self.deliveries);
+        async move { deliveries.failed().await }
+    }
+
     async fn end(self, end: StreamEnd) {
-        if self.deliveries.all_acknowledged().await.is_err() {
-            return;
-        }
-        let mut arguments = vec![Value::String(reason(end.reason).to_owned())];
-        #[expect(clippy::cast_precision_loss, reason = "JavaScript's numbers have no more")]
-        arguments.push(Value::Number(end.last_seq as f64));
-        if let Some(fault) = &end.fault {
-            arguments.push(Value::Error(Box::new(error(fault))));
-        }
-        let sent = match &self.shape {
-            Shape::Function(_) => return,
-            Shape::Undecided(remote) | Shape::Target(remote) => {
-                self.stream(remote, &[Method::End.name()], &arguments, Method::End)
-            }
-            Shape::Members(members) => match members.iter().find(|(method, _)| *method == Method::End) {
-                Some((_, function)) => self.stream(function, &[], &arguments, Method::End),
-                None => return,
-            },
-        };
-        // The stream is over whatever the client makes of it.
-        if sent.is_ok() {
-            let _ = self.deliveries.all_acknowledged().await;
+        match &self.shape {
+            Shape::Stream(writer) => self.end_stream(writer, &end).await,
+            _ => self.end_callback(&end).await,
         }
     }
-}
-
-/// As the client reads it.
-fn reason(reason: EndReason) -> &'static str {
-    match reason {
-        EndReason::Completed => "completed",
-        EndReason::Interrupted => "interrupted",
-        EndReason::Detached => "detached",
-        EndReason::Revoked => "revoked",
-        EndReason::Cut => "cut",
-        EndReason::Gap => "gap",
-        EndReason::Failed => "failed",
-    }
-}
-
-/// Whether the client says that there is no such method, or that this is no function: in the npm library's words,
-/// for there is no other sign of it.
-fn is_missing(error: &Error) -> bool {
-    error.name == "TypeError" && error.message.ends_with("is not a function.")
-}
-
-/// What a callback has thrown. It may hold anything: only its beginning is kept.
-fn thrown(error: &Error) -> Fault {
-    let line = error.message.lines().next().unwrap_or_default();
-    let short: String = line.chars().take(LONGEST_REASON).collect();
-    Fault::new(FaultKind::InvalidRequest, format!("the callback has failed: {short}"))
 }
 
 /// Events that a client need not have acknowledged, however small they are.
 const MOST_UNACKNOWLEDGED: usize = 256;
-
-const LONGEST_REASON: usize = 200;

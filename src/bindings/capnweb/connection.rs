@@ -7,7 +7,7 @@ use std::task::{Context, Waker};
 
 use ::capnweb::{Action, Batch, BatchAnswer, Error, Limits, Local, QuestionId, Refused, Remote, Session};
 
-use super::callback::Ack;
+use super::delivery::Ack;
 use super::object::Object;
 use super::reply::Value;
 use crate::fault::{Fault, FaultKind};
@@ -132,6 +132,13 @@ impl Connection {
 
     pub(super) fn local(&self, object: Object) -> Local<Object> {
         self.session(|session| session.local(object))
+    }
+
+    /// Begins a stream that the client reads: what it is given, and the end that is written to.
+    pub(super) fn pipe(&self) -> Result<(Value, Remote), Fault> {
+        let (source, writer) = self.session(Session::pipe).map_err(refused)?;
+        wake(&self.waker);
+        Ok((Value::Source(source), writer))
     }
 
     /// Calls an object of the client, which acknowledges it.

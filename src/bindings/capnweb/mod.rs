@@ -6,6 +6,8 @@ mod batch;
 mod callback;
 mod calls;
 mod connection;
+mod delivery;
+mod element;
 mod grant;
 mod object;
 mod operations;
@@ -14,6 +16,7 @@ mod service;
 mod session;
 mod speech;
 mod task;
+mod voice;
 
 use std::rc::Rc;
 

@@ -3,16 +3,17 @@
 use std::rc::Rc;
 
 use super::arguments::Arguments;
+use super::callback::Receiver;
 use super::connection::Connection;
 use super::object::Object;
-use super::reply::{Value, fits, record, value};
+use super::reply::{Value, record};
 use super::task::TaskObject;
+use super::voice::Voice;
 use crate::capability::{Session, Subscription};
 use crate::fault::{Fault, Result};
 use crate::model::{
     CancelTaskRequest, DeleteTaskPushNotificationConfigRequest, GetExtendedAgentCardRequest,
     GetTaskPushNotificationConfigRequest, GetTaskRequest, ListTaskPushNotificationConfigsRequest,
-    ListTasksRequest, ServiceParameters,
 };
 use crate::operations::Service as _;
 
@@ -34,102 +35,118 @@ pub(super) const METHODS: &[&str] = &[
 
 /// Answers one of them, under the authority of a session.
 pub(super) async fn call(
-    session: &Rc<Session>,
+    (session, voice): (&Rc<Session>, &Voice),
     connection: &Rc<Connection>,
     name: &str,
     mut arguments: Arguments,
 ) -> Result<Value> {
-    let caller = session.caller(ServiceParameters::new());
+    let caller = session.caller(voice.parameters());
     session.service().negotiate(&caller)?;
     let (service, limits) = (session.service(), connection.limits());
     match name {
-        "sendMessage" => send(session, connection, arguments).await,
+        "sendMessage" => send((session, voice), connection, arguments).await,
         "sendMessageStreaming" | "sendStreamingMessage" => {
-            send_streaming(session, connection, arguments).await
+            send_streaming((session, voice), connection, arguments).await
         }
-        "subscribeToTask" => subscribe(session, connection, arguments).await,
+        "subscribeToTask" => subscribe((session, voice), connection, arguments).await,
         "getTask" => {
             let id = arguments.id("id")?;
             let history_length = arguments.optional("historyLength")?;
             let task = service
                 .get_task(&caller, GetTaskRequest { history_length, ..GetTaskRequest::new(id) })
                 .await?;
-            fits(task.approximate_size(), limits)?;
-            value(&task)
+            limits.fits(task.approximate_size())?;
+            voice.value(&*task)
         }
         "listTasks" => {
-            let request: ListTasksRequest = arguments.optional("params")?.unwrap_or_default();
+            let request = arguments.list_tasks(voice)?;
             let page = service.list_tasks(&caller, request).await?;
-            fits(page.approximate_size(), limits)?;
-            value(&page)
+            limits.fits(page.approximate_size())?;
+            voice.value(&page)
         }
         "cancelTask" => {
             let id = arguments.id("id")?;
             let metadata = arguments.optional("metadata")?;
             let request = CancelTaskRequest { metadata, ..CancelTaskRequest::new(id) };
             let task = service.cancel_task(&caller, request).await?;
-            fits(task.approximate_size(), limits)?;
-            value(&task)
+            limits.fits(task.approximate_size())?;
+            voice.value(&*task)
         }
-        "getExtendedAgentCard" => {
-            value(&service.get_extended_agent_card(&caller, GetExtendedAgentCardRequest::default()).await?)
-        }
-        _ => push_config(session, name, arguments).await,
+        "getExtendedAgentCard" => voice
+            .value(&service.get_extended_agent_card(&caller, GetExtendedAgentCardRequest::default()).await?),
+        _ => push_config((session, voice), name, arguments).await,
     }
 }
 
-async fn send(session: &Session, connection: &Connection, mut arguments: Arguments) -> Result<Value> {
-    let (request, options) = arguments.send()?;
+async fn send(
+    (session, voice): (&Session, &Voice),
+    connection: &Connection,
+    mut arguments: Arguments,
+) -> Result<Value> {
+    let (request, options) = arguments.send(voice)?;
     if options.cancel_on_drop {
         let description = "this send returns no handle that it could be tied to: use sendMessageStreaming";
         return Err(Fault::invalid("config.cancelOnDrop", description));
     }
-    let (response, _) = session.send(request, options, ServiceParameters::new()).await?;
-    fits(response.approximate_size(), connection.limits())?;
-    value(&response)
+    let (response, _) = session.send(request, options, voice.parameters()).await?;
+    connection.limits().fits(response.approximate_size())?;
+    voice.value(&response)
 }
 
 async fn send_streaming(
-    session: &Session,
+    (session, voice): (&Session, &Voice),
     connection: &Rc<Connection>,
     mut arguments: Arguments,
 ) -> Result<Value> {
-    let (request, options, callback) = arguments.send_streaming(connection)?;
-    let started = session.send_streaming(request, options, ServiceParameters::new(), callback).await?;
-    let task = TaskObject::started(started.task);
-    Ok(begun(connection, task, started.subscription))
+    let (request, options, receiver) = arguments.send_streaming(connection, voice)?;
+    let Receiver { callback, events } = receiver;
+    let started = session.send_streaming(request, options, voice.parameters(), callback).await?;
+    let task = TaskObject::started(started.task, voice);
+    Ok(begun(connection, task, started.subscription, events))
 }
 
 async fn subscribe(
-    session: &Session,
+    (session, voice): (&Session, &Voice),
     connection: &Rc<Connection>,
     mut arguments: Arguments,
 ) -> Result<Value> {
     let id = arguments.id("id")?;
-    let callback = arguments.callback(connection)?;
+    let Receiver { callback, events } = arguments.receiver(connection, voice)?;
     let start = arguments.start()?;
-    let (task, held) = session.subscribe(id, start, ServiceParameters::new(), callback).await?;
-    Ok(begun(connection, TaskObject::open(task), held))
+    let (task, held) = session.subscribe(id, start, voice.parameters(), callback).await?;
+    Ok(begun(connection, TaskObject::open(task, voice), held, events))
 }
 
-fn begun(connection: &Connection, task: TaskObject, subscription: Subscription) -> Value {
-    record([
-        ("task", connection.object(Object::Task(task))),
-        ("subscription", connection.object(Object::Subscription(subscription))),
-    ])
+/// What a stream is answered with; `events` is there where no callback was given.
+fn begun(
+    connection: &Connection,
+    task: TaskObject,
+    subscription: Subscription,
+    events: Option<Value>,
+) -> Value {
+    let task = ("task", connection.object(Object::Task(task)));
+    let subscription = ("subscription", connection.object(Object::Subscription(subscription)));
+    match events {
+        Some(events) => record([task, subscription, ("events", events)]),
+        None => record([task, subscription]),
+    }
 }
 
-async fn push_config(session: &Session, name: &str, mut arguments: Arguments) -> Result<Value> {
-    let caller = session.caller(ServiceParameters::new());
+async fn push_config(
+    (session, voice): (&Session, &Voice),
+    name: &str,
+    mut arguments: Arguments,
+) -> Result<Value> {
+    let caller = session.caller(voice.parameters());
     let service = session.service();
     match name {
         "createTaskPushNotificationConfig" => {
-            value(&service.create_push_config(&caller, arguments.required("config")?).await?)
+            voice.value(&service.create_push_config(&caller, arguments.push_config(voice)?).await?)
         }
         "getTaskPushNotificationConfig" => {
             let (task_id, id) = (arguments.id("taskId")?, arguments.id("id")?);
             let request = GetTaskPushNotificationConfigRequest { tenant: None, task_id, id };
-            value(&service.get_push_config(&caller, request).await?)
+            voice.value(&service.get_push_config(&caller, request).await?)
         }
         "listTaskPushNotificationConfigs" => {
             let task_id = arguments.id("taskId")?;
@@ -137,13 +154,14 @@ async fn push_config(session: &Session, name: &str, mut arguments: Arguments) ->
             let PageParams { page_size, page_token } = params;
             let request =
                 ListTaskPushNotificationConfigsRequest { tenant: None, task_id, page_size, page_token };
-            value(&service.list_push_configs(&caller, request).await?)
+            voice.value(&service.list_push_configs(&caller, request).await?)
         }
         _ => {
             let (task_id, id) = (arguments.id("taskId")?, arguments.id("id")?);
             let request = DeleteTaskPushNotificationConfigRequest { tenant: None, task_id, id };
             service.delete_push_config(&caller, request).await?;
-            Ok(Value::Undefined)
+            // The old protocol says `null`.
+            Ok(if voice.is_old() { Value::Null } else { Value::Undefined })
         }
     }
 }

@@ -6,8 +6,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::object::Object;
-use crate::fault::{Fault, FaultKind, Result};
-use crate::limits::WireLimits;
+use crate::fault::{Fault, Result};
 
 /// What travels.
 pub(super) type Value = ::capnweb::Value<Object>;
@@ -62,19 +61,3 @@ pub(super) fn abort(fault: &Fault) -> Bytes {
     let error = error.as_ref().map_or("[\"error\",\"Error\",\"internal error\"]", Encoded::as_str);
     Bytes::from(format!("[\"abort\",{error}]"))
 }
-
-/// Refuses an answer that would not fit into one message.
-pub(super) fn fits(bytes: usize, limits: &WireLimits) -> Result<()> {
-    let most = limits.message_bytes;
-    if bytes.saturating_add(ENVELOPE) <= most {
-        return Ok(());
-    }
-    let message = format!(
-        "the answer has about {bytes} bytes, a message at most {most}: ask for less history, or read the \
-         task's events, which come one by one"
-    );
-    Err(Fault::new(FaultKind::Quota, message).with("limit", "message-bytes"))
-}
-
-/// What a message holds beside its content.
-const ENVELOPE: usize = 4 << 10;

@@ -12,6 +12,7 @@ use super::operations;
 use super::reply::{Value, value};
 use super::session::SessionObject;
 use super::task::TaskObject;
+use super::voice::{VERSIONS, Voice};
 use crate::capability::PublicService;
 use crate::fault::Result;
 use crate::limits::WireLimits;
@@ -49,19 +50,23 @@ impl ServiceObject {
                 value(&self.0.agent_card(tenant.as_deref())?)
             }
             "authenticate" => {
-                let shown = arguments.credentials()?;
+                let (shown, voice) = arguments.credentials()?;
                 let tenant: Option<String> = arguments.optional("tenant")?;
                 let session = self.0.authenticate(&shown, tenant.as_deref()).await?;
                 connection.authenticated();
-                Ok(connection.object(Object::Session(SessionObject::new(session))))
+                Ok(connection.object(Object::Session(SessionObject::new(session, voice))))
             }
             "claim" => {
-                let claimed = self.0.claim(&arguments.text("secret")?)?;
+                let (secret, voice) = (arguments.text("secret")?, arguments.voice(&Voice::default())?);
+                let claimed = self.0.claim(&secret)?;
                 // A secret is as good as a key: whoever showed one is somebody.
                 connection.authenticated();
-                Ok(connection.object(Object::Task(TaskObject::open(claimed.task))))
+                Ok(connection.object(Object::Task(TaskObject::open(claimed.task, &voice))))
             }
-            _ => operations::call(self.0.anonymous()?, connection, name, arguments).await,
+            _ => {
+                let called = (self.0.anonymous()?, &Voice::default());
+                operations::call(called, connection, name, arguments).await
+            }
         }
     }
 }
@@ -78,7 +83,7 @@ fn info(limits: &WireLimits) -> Info {
         revision: REVISION,
         software: concat!("a2a-webcap/", env!("CARGO_PKG_VERSION")),
         features: FEATURES,
-        protocol_versions: crate::service::VERSIONS,
+        protocol_versions: VERSIONS,
         limits: named.into_iter().map(|(name, limit)| (name, limit.to_string())).collect(),
     }
 }
@@ -87,4 +92,13 @@ fn info(limits: &WireLimits) -> Info {
 const REVISION: u32 = 1;
 
 /// What a client may rely on beyond the first revision.
-const FEATURES: &[&str] = &["attenuate", "cancel-on-drop", "claim", "delete", "idempotent-send", "resume"];
+const FEATURES: &[&str] = &[
+    "attenuate",
+    "cancel-on-drop",
+    "claim",
+    "delete",
+    "event-streams",
+    "idempotent-send",
+    "parameters",
+    "resume",
+];
