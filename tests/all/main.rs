@@ -14,6 +14,7 @@ mod capnweb;
 mod capnweb_batch;
 mod capnweb_node;
 mod capnweb_streams;
+mod capnweb_vectors;
 mod capnweb_versions;
 mod cli;
 mod client;

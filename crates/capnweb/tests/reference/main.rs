@@ -13,5 +13,7 @@ mod script;
 #[path = "../support/mod.rs"]
 mod support;
 mod values;
+#[path = "../support/vectors.rs"]
+mod vector_files;
 mod vectors;
 mod writer;

@@ -1,94 +1,21 @@
 //! The files of `tests/vectors`, held against this crate and against the npm reference.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::node::{self, Program};
 use crate::normal;
-use crate::support::{self, Host};
+use crate::support;
+use crate::support::Host;
+use crate::vector_files::{self, End, Vector, Words, frames};
 
-/// Vectors that were written when this test was; a file that is not found must not pass for one that is right.
-const AT_LEAST: usize = 330;
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    #[serde(default)]
-    transport: Option<String>,
-    vectors: Vec<Vector>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Vector {
-    name: String,
-    source: String,
-    #[serde(default)]
-    steps: Vec<Step>,
-    #[serde(default)]
-    end: Option<End>,
-    #[serde(default)]
-    wording: Option<String>,
-    #[serde(default)]
-    deviation: Option<Deviation>,
-    /// An HTTP request and its answer, in `http.json`.
-    #[serde(default)]
-    request: Option<Value>,
-    #[serde(default)]
-    answer: Option<Value>,
-    #[serde(default, rename = "patience_ms")]
-    _patience_ms: Option<u64>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Step {
-    r#in: Vec<Value>,
-    out: Vec<Value>,
-}
-
-#[derive(Clone, Debug, Deserialize, PartialEq)]
-#[serde(deny_unknown_fields)]
-struct End {
-    code: u16,
-    #[serde(default)]
-    reason: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Deviation {
-    reason: String,
-    #[serde(default)]
-    out: Vec<Vec<Value>>,
-    #[serde(default)]
-    end: Option<End>,
-    #[serde(default)]
-    answer: Option<Value>,
-}
-
-fn paths() -> Vec<PathBuf> {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors");
-    let entries = fs::read_dir(directory).expect("the vectors are there");
-    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.expect("readable").path()).collect();
-    paths.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
-    paths.sort();
-    paths
+fn directory() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors")
 }
 
 fn vectors() -> Vec<Vector> {
-    let mut all = Vec::new();
-    for path in paths() {
-        let text = fs::read_to_string(&path).expect("readable");
-        let file: File = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{path:?}: {error}"));
-        assert!(matches!(file.transport.as_deref(), None | Some("http")), "{path:?}");
-        all.extend(file.vectors);
-    }
-    assert!(all.len() >= AT_LEAST, "{} vectors", all.len());
-    all
+    vector_files::vectors(&directory())
 }
 
 #[test]
@@ -180,7 +107,7 @@ fn the_npm_reference_answers_every_vector_as_the_file_says() {
     }
     let mut server = Program::start("vector-server.mjs");
     let mut arguments = vec![format!("ws://127.0.0.1:{}/", server.hear().trim())];
-    arguments.extend(paths().iter().map(|path| path.display().to_string()));
+    arguments.extend(vector_files::paths(&directory()).iter().map(|path| path.display().to_string()));
     let played: Vec<Value> =
         serde_json::from_str(&node::output("run-vectors.mjs", &arguments)).expect("JSON, as promised");
     let vectors = vectors();
@@ -224,45 +151,6 @@ fn theirs(vector: &Vector, played: &Value) -> Option<String> {
         (end, expected) => end.is_some() == expected.is_some(),
     };
     (!alike).then(|| format!("{}\n  ended {end:?}", vector.name))
-}
-
-/// Whose words are compared, and so, which words.
-#[derive(Clone, Copy)]
-enum Words<'a> {
-    Reference,
-    Ours(&'a Vector),
-}
-
-/// Frames in normal form.
-fn frames(frames: impl Iterator<Item = Value>, words: Words<'_>) -> Vec<Value> {
-    let frames = frames.map(|frame| worded(normal::frame(&frame), words)).collect();
-    match words {
-        Words::Reference => frames,
-        Words::Ours(_) => {
-            // Whether a promise is sent that has come true already is each side's own choice, and so is the order of
-            // answers and releases. Calls stay in their order.
-            let mut frames = normal::without_promises(frames);
-            let is_call = |frame: &Value| frame[0] == "push" || frame[0] == "stream";
-            frames.sort_by_key(|frame| if is_call(frame) { String::new() } else { frame.to_string() });
-            frames
-        }
-    }
-}
-
-/// A frame without the words that are not compared.
-fn worded(mut frame: Value, words: Words<'_>) -> Value {
-    match (frame[0].as_str(), words) {
-        // What the JavaScript engine says of bad JSON depends on its version.
-        (Some("abort"), Words::Reference) if frame[1][1] == "SyntaxError" => {
-            json!(["abort", ["error", "SyntaxError"]])
-        }
-        (Some("abort"), Words::Ours(_)) => json!(["abort"]),
-        (Some("reject"), Words::Ours(vector)) if vector.wording.as_deref() == Some("free") => {
-            frame[2] = json!(["error"]);
-            frame
-        }
-        _ => frame,
-    }
 }
 
 /// A frame of a file as text: as it is, if it is text.
