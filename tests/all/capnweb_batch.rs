@@ -11,7 +11,7 @@ use crate::web::{code, message};
 use crate::world::{ALICE, World, limits, soon};
 
 /// The status and the body that a POST is answered with.
-async fn post(world: &World, body: &str) -> (u16, String) {
+pub(crate) async fn post(world: &World, body: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(world.server.local_addr()).await.unwrap();
     let length = body.len();
     let head = "POST /capnweb HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\

@@ -12,6 +12,7 @@ mod authority;
 mod capabilities;
 mod capnweb;
 mod capnweb_batch;
+mod capnweb_document;
 mod capnweb_node;
 mod capnweb_streams;
 mod capnweb_vectors;
