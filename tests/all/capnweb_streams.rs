@@ -124,7 +124,8 @@ async fn a_reader_that_has_cancelled_loses_its_subscription_at_once_and_not_its_
     begin(&mut web, session, json!([message("x")])).await;
     let cue = stage.turn().await;
     // What the npm library says of a write to a stream whose reader has cancelled.
-    let first = web.called_unanswered().await;
+    let (first, second) = (web.called_unanswered().await, web.called_unanswered().await);
+    assert_eq!((&second.arguments[0]["seq"], world.counts().feeds), (&json!(1), 1));
     web.say(json!(["reject", first.id, ["error", "TypeError", "the stream was cancelled"]])).await;
     until("the stream is over, with nothing more to write", || world.counts().feeds == 0).await;
     cue.works().await;

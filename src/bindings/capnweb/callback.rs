@@ -110,9 +110,15 @@ impl Callback {
     }
 
     fn has_room(&self) -> bool {
+        self.has_room_beyond(0)
+    }
+
+    /// Whether there is room when this share of the window, in percent, counts as taken.
+    fn has_room_beyond(&self, percent: usize) -> bool {
+        let most = MOST_UNACKNOWLEDGED - MOST_UNACKNOWLEDGED * percent / 100;
         self.deliveries.has_failed()
-            || (self.deliveries.unacknowledged() < MOST_UNACKNOWLEDGED
-                && self.connection.has_room(&self.targets()))
+            || (self.deliveries.unacknowledged() < most
+                && self.connection.has_room(&self.targets(), percent))
     }
 
     /// Gives an element to the receiver, in the form that it wants. Queued when first polled.
@@ -267,8 +273,10 @@ impl Sink for Callback {
         if self.has_room() {
             return;
         }
-        // If the connection is over, so are its objects, and this stream with them.
-        self.connection.wait_for_room(|| self.has_room()).await;
+        // Until half of the window is free: else each acknowledgement is a frame by itself, and so is each event that
+        // it lets go, and both sides wake for every one. If the connection is over, so are its objects, and this
+        // stream with them.
+        self.connection.wait_for_room(|| self.has_room_beyond(50)).await;
     }
 
     async fn snapshot(&mut self, task: &Task, seq: u64) -> Result<()> {

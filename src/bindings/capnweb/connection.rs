@@ -177,11 +177,13 @@ impl Connection {
         let _ = line.wait_until(has_room).await;
     }
 
-    /// Whether another stream call may follow: a few must remain for last ones.
-    pub(super) fn has_room(&self, targets: &[&Remote]) -> bool {
+    /// Whether another stream call may follow where this share of each target's window, in percent, counts as taken. A
+    /// few must remain for last ones.
+    pub(super) fn has_room(&self, targets: &[&Remote], percent: usize) -> bool {
         let most = self.limits.calls / 2;
+        let taken = self.limits.stream_window_bytes / 100 * percent;
         let free = |session: &mut Session<Object>| {
-            session.stats().questions < most && targets.iter().all(|target| session.window(target) > 0)
+            session.stats().questions < most && targets.iter().all(|target| session.window(target) > taken)
         };
         self.line.as_ref().is_none_or(|line| line.may_queue()) && self.session(free)
     }
