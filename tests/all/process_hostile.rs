@@ -16,13 +16,20 @@ use crate::world::soon;
 
 /// `serve` with this as its program: what it does when it is told `go`, and for anything else it answers `fine`.
 async fn served(misdeed: &str) -> (Scratch, Served) {
+    served_with(misdeed, "").await
+}
+
+/// The same, with settings of `[limits.process]`.
+async fn served_with(misdeed: &str, settings: &str) -> (Scratch, Served) {
     let script = format!(
         "#!/bin/sh\n{WORDS}\ncard\nwhile next; do\n[ $kind = turn ] || continue\ncase $text in go)\n{misdeed}\n;;\n\
          *) chunk \"$task\" fine; status \"$task\" COMPLETED;; esac; done\n"
     );
-    let (scratch, directory) = files(&[("bad.sh", &script)]);
+    let settings = format!("[limits.process]\n{settings}\n");
+    let (scratch, directory) = files(&[("bad.sh", &script), ("settings.toml", &settings)]);
     let agent = format!("jsonl:{}", directory.join("bad.sh").display());
-    (scratch, Served::start(&agent, &["--store", "memory"]).await)
+    let settings = directory.join("settings.toml").display().to_string();
+    (scratch, Served::start(&agent, &["--store", "memory", "--config", &settings]).await)
 }
 
 /// What the task's failure says, and that another task runs afterwards.
@@ -71,7 +78,8 @@ async fn half_a_line_at_the_end() {
 #[tokio::test]
 async fn a_hundred_megabytes_on_one_line_fail_the_task_they_are_about_and_the_program_goes_on() {
     let long = r#"printf '{"artifactUpdate":{"taskId":"%s","artifact":{"artifactId":"a","parts":[{"text":"' "$task"; head -c 100000000 /dev/zero | tr '\0' x; echo '"}]}}}'"#;
-    let (_scratch, served) = served(long).await;
+    // Time enough to write the rest of it: a program that does not end the failed turn within the grace is ended.
+    let (_scratch, served) = served_with(long, "grace = 55.0").await;
     let before = resident(&served);
     let why = failure(&served).await;
     assert!(why.contains("a line of more than 16777216 bytes"), "{why}");

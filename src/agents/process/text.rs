@@ -64,7 +64,13 @@ pub(in super::super) fn printable(text: &str) -> String {
 pub(in super::super) fn excerpt(line: &[u8]) -> String {
     const SHOWN: usize = 160;
     let shown = &line[..line.len().min(SHOWN)];
-    let text = String::from_utf8_lossy(shown).escape_debug().to_string();
+    let mut text = String::with_capacity(SHOWN);
+    for c in String::from_utf8_lossy(shown).chars() {
+        match c.is_control() {
+            true => text.extend(c.escape_default()),
+            false => text.push(c),
+        }
+    }
     if line.len() > SHOWN { format!("{text}… ({} bytes)", line.len()) } else { text }
 }
 
@@ -100,7 +106,7 @@ mod tests {
     #[test]
     fn control_characters_are_shown_and_not_obeyed() {
         assert_eq!(printable("a\u{1b}[31mb\r\n\tc\u{85}"), "a\\u{1b}[31mb\n\tc\\u{85}");
-        assert_eq!(excerpt(b"x\n\x1b[0m"), "x\\n\\u{1b}[0m");
+        assert_eq!(excerpt(b"x\n\"\x1b[0m"), "x\\n\"\\u{1b}[0m");
         assert!(excerpt(&[b'y'; 500]).ends_with("… (500 bytes)"));
     }
 }
