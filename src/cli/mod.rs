@@ -1,12 +1,13 @@
 //! The command line: `a2a-webcap COMMAND`.
 //!
 //! Names, flags, output, exit codes and the error envelope follow the a2a-cli specification, version 0.2, as
-//! far as they go (`docs/cli.md` says how far); `serve`, `demo`, `doctor`, `key`, `share`, `claim`, `backup`, `restore`,
+//! far as they go (`docs/cli.md` says how far); `serve`, `demo`, `bench`, `doctor`, `key`, `share`, `claim`, `backup`, `restore`,
 //! `card validate` and `task delete` are our own. Nothing is remembered between two runs. Results go to standard
 //! output and everything else to standard error; there are no colours, no prompts, and no secrets in either.
 
 mod absent;
 mod backup;
+mod bench;
 mod card;
 mod config;
 mod demo;
@@ -163,6 +164,8 @@ enum Command {
     Auth(Auth),
     /// Check an agent with the A2A TCK: not supported yet
     Conformance,
+    /// Measure how fast an agent's server answers
+    Bench(bench::Bench),
     /// Look at the store, the disk, the clock and every setting; changes nothing
     Doctor(doctor::Doctor),
     /// Copy a store, while a server writes to it or not
@@ -312,6 +315,7 @@ fn execute(line: Line, output: &mut Output) -> Result<(), CliError> {
             Command::Card(command) => command.run(&global, output).await,
             Command::Share(command) => command.run(&global, output).await,
             Command::Claim(command) => command.run(&global, output).await,
+            Command::Bench(command) => command.run(&global, output).await,
             Command::Config(config::ConfigCommand::Show) => {
                 config::show(&global, (&Cli::command(), &matches), &taken, output)
             }

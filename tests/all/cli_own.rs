@@ -184,3 +184,16 @@ async fn cli_the_demo_tells_its_story_in_plain_text() {
     }
     assert!(!told.contains('\u{1b}'), "{told:?}");
 }
+
+#[tokio::test]
+async fn cli_bench_counts_calls_and_events() {
+    let world = World::demo().await;
+    let line = ["bench", "--time", "100ms", "--concurrency", "4", "--message", "burst 50", "-o", "json"];
+    let output = run(&world, &line).await;
+    assert_eq!(output.status.code(), Some(0), "{}{}", out(&output), err(&output));
+    let figures = json(&output);
+    assert!(
+        figures["oneByOne"]["calls"].as_u64() > Some(0) && figures["together"]["calls"].as_u64() > Some(3)
+    );
+    assert!(figures["stream"]["events"].as_u64() >= Some(50), "{figures}");
+}
