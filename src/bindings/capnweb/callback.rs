@@ -117,8 +117,7 @@ impl Callback {
     fn has_room_beyond(&self, percent: usize) -> bool {
         let most = MOST_UNACKNOWLEDGED - MOST_UNACKNOWLEDGED * percent / 100;
         self.deliveries.has_failed()
-            || (self.deliveries.unacknowledged() < most
-                && self.connection.has_room(&self.targets(), percent))
+            || (self.deliveries.unacknowledged() < most && self.connection.has_room(&self.targets(), percent))
     }
 
     /// Gives an element to the receiver, in the form that it wants. Queued when first polled.
