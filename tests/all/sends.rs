@@ -28,6 +28,7 @@ on_wires! {
         a_caller_can_only_narrow_the_servers_limit_on_turns,
         one_turn_too_many_is_refused_and_not_queued,
         a_message_to_a_working_task_reaches_the_inbox_of_an_agent_that_reads_it,
+        ak_w04_parts_that_a_client_pushes_one_behind_the_other_arrive_in_order,
         a_message_to_a_working_task_is_refused_where_the_agent_reads_none_and_after_its_end,
         a_send_names_another_context_than_its_tasks_and_is_refused,
     ]
@@ -229,6 +230,33 @@ async fn a_message_to_a_working_task_reaches_the_inbox_of_an_agent_that_reads_it
     own.end().await;
     let task = started.task.get(None).await.unwrap();
     assert_eq!(task.history.iter().map(|m| m.text().into_owned()).collect::<Vec<_>>(), ["go", "and this"]);
+}
+
+async fn ak_w04_parts_that_a_client_pushes_one_behind_the_other_arrive_in_order(wire: Wire) {
+    const PARTS: u32 = 20;
+    let (world, mut stage) =
+        wire.puppet_of(Puppet { reads_inbox: true, ..Puppet::default() }, |builder| builder).await;
+    let session = world.session(ALICE).await;
+    let own = Collector::new();
+    let started = session.send_streaming("add up", own.clone());
+    let mut cue = stage.turn().await;
+    // All of them are under way before the first is answered.
+    let pushed: Vec<_> = (1..=PARTS)
+        .map(|n| started.task.send(SendCall::from(n.to_string().as_str()).return_immediately()))
+        .collect();
+    let mut heard: Vec<u32> = Vec::new();
+    while heard.len() < PARTS as usize {
+        let message = soon("the next part", cue.turn.inbox.next()).await.unwrap();
+        heard.push(message.text().parse().unwrap());
+    }
+    assert_eq!(heard, (1..=PARTS).collect::<Vec<_>>());
+    cue.says(&heard.iter().sum::<u32>().to_string()).await;
+    for answer in pushed {
+        assert_eq!(task(answer.await.unwrap()).id, cue.turn.task_id);
+    }
+    cue.end();
+    own.end().await;
+    assert_eq!(own.texts(), ["210"]);
 }
 
 async fn a_message_to_a_working_task_is_refused_where_the_agent_reads_none_and_after_its_end(wire: Wire) {
