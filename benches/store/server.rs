@@ -27,6 +27,8 @@ pub(crate) enum Kind {
     Keep,
     /// An agent that times the log; few tasks are kept.
     Retain,
+    /// The demo agent, and nothing on disk: what all the rest costs.
+    Memory,
 }
 
 impl FromStr for Kind {
@@ -36,6 +38,7 @@ impl FromStr for Kind {
         match text {
             "keep" => Ok(Self::Keep),
             "retain" => Ok(Self::Retain),
+            "memory" => Ok(Self::Memory),
             other => Err(format!("{other} is no kind of server")),
         }
     }
@@ -50,9 +53,13 @@ pub(crate) fn serve(dir: &str, kind: Kind) -> Outcome<()> {
         let store = EmbeddedStore::open(&Path::new(dir).join("data"), &limits.store, &Clock::system())?;
         let store = Arc::new(store);
         let latency = Arc::new(Latency::default());
-        let builder = Server::builder().store(Arc::clone(&store) as _).api_key("bench", KEY).workers(1);
+        let builder = Server::builder().api_key("bench", KEY).workers(1);
         let builder = match kind {
-            Kind::Keep => builder.agent(Demo),
+            Kind::Memory => builder,
+            _ => builder.store(Arc::clone(&store) as _),
+        };
+        let builder = match kind {
+            Kind::Keep | Kind::Memory => builder.agent(Demo),
             Kind::Retain => builder.agent(Timed(Arc::clone(&latency))),
         };
         let server = builder.limits(limits).listen("127.0.0.1:0").start().await?;

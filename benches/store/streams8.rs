@@ -5,7 +5,7 @@ use crate::disk::Scratch;
 use crate::plain::{Plain, Wrote};
 use crate::plan::Plan;
 use crate::process::Process;
-use crate::statistics::Bar;
+use crate::statistics::{Bar, Sample};
 use crate::{BOTH_CORES, Outcome};
 
 /// Events of one stream.
@@ -22,16 +22,27 @@ pub(crate) fn measure(plan: Plan) -> Outcome<bool> {
         let role = ["streams", "", kind, &EVENTS.to_string(), at_once];
         let server = Process::start(BOTH_CORES, &["server", dir.text()?, "keep"])?;
         let mut ours = Contender::start(name, server, &role)?;
+        let aside = Scratch::new("streams-memory")?;
+        let server = Process::start(BOTH_CORES, &["server", aside.text()?, "memory"])?;
+        let mut memory = Contender::start("  the same in memory".to_owned(), server, &role)?;
         let mut plain = Plain::start(BOTH_CORES)?;
         for _ in 0..3 {
             plain.compare(run(&mut ours, plan)?, plan.millis)?;
+            memory.run(&plan.millis.to_string(), 1.0)?;
         }
         ours.reset();
+        memory.reset();
         plain.reset();
+        let mut to_memory = Sample::default();
         for _ in 0..plan.pairs {
-            plain.compare(run(&mut ours, plan)?, plan.millis)?;
+            let durable = run(&mut ours, plan)?;
+            plain.compare(durable, plan.millis)?;
+            let streams = memory.run(&plan.millis.to_string(), 1.0)?.rate;
+            to_memory.add(durable.events / durable.nanos * 1e9 / f64::from(EVENTS) / streams);
         }
         ours.print("stream");
+        memory.print("stream");
+        print_ratio("  ours / in memory", &to_memory, Bar::None);
         met &= print_ratio("  ours / plain", plain.print("  in the log"), Bar::Floor(0.5));
     }
     Ok(met)
