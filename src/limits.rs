@@ -157,7 +157,8 @@ pub struct NetLimits {
     /// Time from the handshake to an authenticated session, or to an anonymous call where those are allowed.
     #[serde(with = "seconds")]
     pub authenticate_timeout: Duration,
-    /// Time that a stopping server gives to what runs.
+    /// Time that a stopping server gives to what runs: calls, and agents' turns with their streams. Whoever ends the
+    /// process should wait 5 s longer.
     #[serde(with = "seconds")]
     pub drain_timeout: Duration,
 }
@@ -327,7 +328,7 @@ impl Default for NetLimits {
             body_bytes: 4 << 20,
             bodies_bytes: 256 << 20,
             authenticate_timeout: Duration::from_secs(15),
-            drain_timeout: Duration::from_secs(25),
+            drain_timeout: Duration::from_secs(20),
         }
     }
 }

@@ -88,7 +88,7 @@ impl Session {
         parameters: ServiceParameters,
     ) -> Result<(SendMessageResponse, Option<TaskHandle>)> {
         let caller = self.caller(parameters);
-        let response = self.context.service.send(&caller, request, options.turn_timeout).await?;
+        let response = self.context.send(&caller, request, options.turn_timeout).await?;
         let handle = match &response {
             SendMessageResponse::Task(sent) => {
                 let mut handle = TaskHandle::new(&self.context, &self.grant, sent.id.clone());

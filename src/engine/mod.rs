@@ -50,7 +50,7 @@ use crate::model::{Id, Task, TaskState};
 use crate::store::{Store, Stored};
 
 pub use self::counters::{Counts, Lags};
-pub use self::feed::{Feed, FeedKind, Start};
+pub use self::feed::{Feed, FeedKind, Outlook, Start};
 pub use self::fold::trimmed;
 pub use self::recover::Recovered;
 pub use self::retention::Retired;
@@ -348,6 +348,11 @@ impl Engine {
         self.store.describe()
     }
 
+    /// Refuses sends from now on; what runs goes on.
+    pub fn refuse_sends(&self) {
+        self.stopping.store(true, Ordering::Release);
+    }
+
     /// Refuses new sends, gives running turns that long to end, cuts short those that have not, writes down what is
     /// queued, and closes the store.
     ///
@@ -355,7 +360,7 @@ impl Engine {
     /// stays as it is in the log, and [`recover`](Self::recover) sees to it at the next start. What waits for space on
     /// a full disk is not waited for: nobody was told of it.
     pub async fn stop(&self, grace: Duration) {
-        self.stopping.store(true, Ordering::Release);
+        self.refuse_sends();
         let ended = async {
             while self.counts().turns > 0 {
                 tokio::time::sleep(STOP_POLL).await;
