@@ -35,11 +35,7 @@ pub(super) struct Permit {
 }
 
 impl Admission {
-    pub(super) fn new(
-        limits: &EngineLimits,
-        turns_of: HashMap<Id, usize>,
-        counters: Arc<Counters>,
-    ) -> Self {
+    pub(super) fn new(limits: &EngineLimits, turns_of: HashMap<Id, usize>, counters: Arc<Counters>) -> Self {
         let (turns, turns_per_principal) = (limits.turns, limits.turns_per_principal);
         Self { turns, turns_per_principal, turns_of, counters, running: Mutex::default() }
     }
