@@ -58,10 +58,10 @@ impl Roster {
             return Ok(());
         }
         let names: Vec<_> = self.0.iter().map(|agent| &*agent.name).collect();
-        Err(CliError::usage(format!(
-            "there is no agent {name:?} in the settings; there are: {}",
-            names.join(", ")
-        )))
+        let names = names.join(", ");
+        let error =
+            CliError::usage(format!("there is no agent {name:?} in the settings; there are: {names}"));
+        Err(error.hint("if they are in another file, name it: --config FILE"))
     }
 
     /// What a key opens of these. None if it is only for agents that are not among them: it was made for other

@@ -31,7 +31,7 @@ impl Given {
                 return Err(AgentProblem::Settings(what));
             }
         }
-        if let Some(chosen) = config.default_agent()? {
+        if let Some(chosen) = chosen {
             self.agents.choose(chosen);
         }
         let opened = join_all(named.iter().map(open)).await;

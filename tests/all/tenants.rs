@@ -8,6 +8,7 @@ use a2a_webcap::agents::{Demo, Echo};
 use a2a_webcap::auth::{ApiKey, Credentials, KeyEntry, KeyRing};
 use a2a_webcap::client::{Cursor, GrantPolicy, SessionPolicy, TaskRole};
 use a2a_webcap::clock::Clock;
+use a2a_webcap::config::{AgentConfig, Config};
 use a2a_webcap::fault::{Fault, FaultKind};
 use a2a_webcap::model::{
     CancelTaskRequest, GetTaskRequest, ListTasksRequest, Message, SendMessageResponse,
@@ -361,6 +362,26 @@ async fn a_server_whose_agents_make_no_sense_does_not_start_and_says_why() {
         told(&|builder| builder.agent(Echo).key(carols(CAROL, &["support"]))).await,
         "a key of \"carol\" is for the agent \"support\", and there is none"
     );
+}
+
+#[tokio::test(flavor = "local")]
+async fn agents_of_the_settings_stand_beside_those_that_a_program_gives() {
+    let mut parrot = AgentConfig::default();
+    parrot.run = "echo".to_owned();
+    let mut config = Config::default();
+    config.agents.insert("parrot".to_owned(), parrot);
+    let configured = |name: &str| {
+        let builder = Server::configured(config.clone()).tenant(name, Arc::new(Demo)).listen("127.0.0.1:0");
+        builder.default_tenant(name).api_key("alice", ALICE).start()
+    };
+    let server = configured("story").await.unwrap();
+    let connection = Wire::Capnp.connect(&format!("http://{}", server.local_addr())).await;
+    for (tenant, is) in [("", "story"), ("story", "story"), ("parrot", "parrot")] {
+        let session = connection.authenticate_to(tenant, ALICE);
+        assert_eq!(session.who_am_i().await.unwrap().tenant, is);
+    }
+    let twice = configured("parrot").await.err().expect("it is refused").to_string();
+    assert_eq!(twice, "the agent \"parrot\" is in the settings, and given by the program too");
 }
 
 #[tokio::test(flavor = "local")]
