@@ -23,8 +23,11 @@ impl Given {
     /// Adds the agents of the settings. Their programs are started, all at once.
     pub(super) async fn complete(mut self, config: &Config) -> Result<Self, AgentProblem> {
         // `agent` is for who gives none.
-        let named =
-            if self.agents.is_empty() || !config.agents.is_empty() { config.roster()? } else { Vec::new() };
+        let (named, chosen) = if self.agents.is_empty() || !config.agents.is_empty() {
+            (config.roster()?, config.default_agent()?)
+        } else {
+            (Vec::new(), config.default_agent.as_deref())
+        };
         for Named { name, .. } in &named {
             if self.agents.find(Some(name)).is_ok() {
                 let what = format!("the agent {name:?} is in the settings, and given by the program too");

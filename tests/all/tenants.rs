@@ -127,7 +127,7 @@ async fn a_task_is_found_through_its_own_agent_only(wire: Wire) {
         let listed = session.list_tasks(&ListTasksRequest::default()).await.unwrap();
         listed.tasks.into_iter().map(|task| task.id.to_string()).collect::<Vec<_>>()
     };
-    assert_eq!(listed(&at_support).await, [id.clone()]);
+    assert_eq!(listed(&at_support).await, [&*id]);
     assert_eq!(listed(&at_billing).await, [other.turn.task_id.to_string()]);
 
     let refused = async |id: &str| {
@@ -345,7 +345,7 @@ async fn a_server_whose_agents_make_no_sense_does_not_start_and_says_why() {
     let echo = || Arc::new(Echo);
     let told = async |build: &dyn Fn(Builder) -> Builder| {
         let builder = build(Server::builder().api_key("alice", ALICE).listen("127.0.0.1:0"));
-        let error: StartError = builder.start().await.err().expect("it is refused");
+        let error: StartError = builder.start().await.expect_err("it is refused");
         error.to_string()
     };
     let two = |builder: Builder| builder.tenant("a", echo()).tenant("b", echo());
@@ -380,7 +380,7 @@ async fn agents_of_the_settings_stand_beside_those_that_a_program_gives() {
         let session = connection.authenticate_to(tenant, ALICE);
         assert_eq!(session.who_am_i().await.unwrap().tenant, is);
     }
-    let twice = configured("parrot").await.err().expect("it is refused").to_string();
+    let twice = configured("parrot").await.expect_err("it is refused").to_string();
     assert_eq!(twice, "the agent \"parrot\" is in the settings, and given by the program too");
 }
 
