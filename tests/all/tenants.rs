@@ -213,7 +213,7 @@ async fn an_agent_with_as_many_turns_as_it_may_refuses_alone(wire: Wire) {
     let collector = Collector::new();
     let _first = alice.send_streaming("first", collector.clone());
     let cue = support.turn().await;
-    let refused = bob.send("second").await.unwrap_err();
+    let refused = soon("an answer", bob.send("second")).await.unwrap_err();
     assert_eq!(refused.kind(), FaultKind::Overloaded);
     assert_eq!(
         refused.message(),
