@@ -25,6 +25,18 @@ pub struct Limits {
     pub process: ProcessLimits,
 }
 
+/// Bounds of one agent among others, within those of the server.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+#[non_exhaustive]
+pub struct AgentLimits {
+    /// Turns of the agent that run at once; one more is refused with `OVERLOADED`. Not said: as many as the server
+    /// runs.
+    pub turns: Option<usize>,
+    /// Bounds of its program, if it is one. What the settings do not say is as in the server's `limits.process`.
+    pub process: ProcessLimits,
+}
+
 /// Bounds of agents that are programs of their own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]

@@ -6,6 +6,7 @@
 //! output and everything else to standard error; there are no colours, no prompts, and no secrets in either.
 
 mod absent;
+mod agents;
 mod backup;
 mod bench;
 mod card;

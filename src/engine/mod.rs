@@ -117,6 +117,7 @@ pub struct Builder {
     clock: Clock,
     limits: EngineLimits,
     agents: HashMap<Id, HostedAgent>,
+    turns_of: HashMap<Id, usize>,
     runtime: Option<Handle>,
     threads: Option<usize>,
 }
@@ -134,6 +135,13 @@ impl Builder {
             agent,
         };
         self.agents.insert(name.into(), hosted);
+        self
+    }
+
+    /// Bounds the turns that run at once of the agent of this name, within the bound on all of them.
+    #[must_use]
+    pub fn turns_of(mut self, name: impl Into<Id>, most: usize) -> Self {
+        self.turns_of.insert(name.into(), most);
         self
     }
 
@@ -201,7 +209,7 @@ impl Builder {
         let retires = !self.limits.retention.is_unlimited();
         let retiring = retires.then(|| runtime.spawn(Arc::clone(&retirer).run()));
         Ok(Engine {
-            admission: Arc::new(Admission::new(&self.limits, Arc::clone(&counters))),
+            admission: Arc::new(Admission::new(&self.limits, self.turns_of, Arc::clone(&counters))),
             sends: Arc::new(Sends::new(Arc::clone(&counters))),
             store: self.store,
             clock: self.clock,
@@ -228,6 +236,7 @@ impl Engine {
             clock: Clock::system(),
             limits: EngineLimits::default(),
             agents: HashMap::new(),
+            turns_of: HashMap::new(),
             runtime: None,
             threads: None,
         }

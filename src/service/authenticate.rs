@@ -12,7 +12,7 @@ impl AgentService {
     pub async fn authenticate(&self, credentials: &Credentials, tenant: Option<&str>) -> Result<Arc<Grant>> {
         let grant = async {
             let identity = self.authenticator.authenticate(credentials).await?;
-            let (tenant, _) = self.agents.find(tenant)?;
+            let tenant = self.agents.opened_by(&identity, tenant)?;
             Ok(self.authority.root(&identity, Scope::agent(Arc::clone(tenant))))
         };
         self.meters.measure(Method::Authenticate, grant).await

@@ -67,6 +67,8 @@ mod sharing;
 mod sizes;
 mod streaming;
 mod streams;
+mod tenants;
+mod tenants_serve;
 mod upkeep;
 mod web;
 mod web_scenarios;
