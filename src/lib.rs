@@ -75,6 +75,7 @@ pub mod shutdown;
 pub mod store;
 #[cfg(feature = "server")]
 pub mod stream;
+pub mod trace;
 pub mod transport;
 pub mod wire;
 
