@@ -11,7 +11,12 @@ use crate::trace::End;
 
 impl AgentService {
     /// The authority of whose credentials these are, over the tenant's agent.
-    pub async fn authenticate(
+    pub async fn authenticate(&self, credentials: &Credentials, tenant: Option<&str>) -> Result<Arc<Grant>> {
+        self.authenticate_in(credentials, tenant, &ServiceParameters::new()).await
+    }
+
+    /// The same, in the trace that the parameters name.
+    pub async fn authenticate_in(
         &self,
         credentials: &Credentials,
         tenant: Option<&str>,

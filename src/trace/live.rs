@@ -6,8 +6,8 @@ use std::sync::{Arc, OnceLock};
 use futures::future::Either;
 use opentelemetry::global::{self, BoxedTracer};
 use opentelemetry::trace::{
-    FutureExt as _, SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt as _, TraceState, Tracer as _,
-    WithContext,
+    FutureExt as _, SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt as _, TraceState,
+    Tracer as _, WithContext,
 };
 use opentelemetry::{Context, InstrumentationScope, KeyValue, SpanId, TraceFlags, TraceId};
 use serde_json::Value;
@@ -27,15 +27,20 @@ impl Tracer {
             End::Client => SpanKind::Client,
             End::Server => SpanKind::Server,
         };
-        self.begin(method, &kind, parameters)
+        self.begin(method.into(), &kind, parameters)
     }
 
     /// Begins the span of an agent's turn, as a child of the send's.
     pub fn turn(&self, parameters: &ServiceParameters) -> Span {
-        self.begin("turn", &SpanKind::Internal, parameters)
+        self.work("turn", parameters)
     }
 
-    fn begin(&self, name: &'static str, kind: &SpanKind, parameters: &ServiceParameters) -> Span {
+    /// Begins the span of anything else, in the trace that the parameters name.
+    pub fn work(&self, name: impl Into<Cow<'static, str>>, parameters: &ServiceParameters) -> Span {
+        self.begin(name.into(), &SpanKind::Internal, parameters)
+    }
+
+    fn begin(&self, name: Cow<'static, str>, kind: &SpanKind, parameters: &ServiceParameters) -> Span {
         match self.0.get() {
             Some(None) => Span(None),
             Some(Some(tracer)) => Span(Some(build(tracer, name, kind, &surroundings(kind, parameters)))),
@@ -45,12 +50,13 @@ impl Tracer {
 
     /// The first span says whether there is a provider: without one it is its parent again.
     #[cold]
-    fn first(&self, name: &'static str, kind: &SpanKind, parameters: &ServiceParameters) -> Span {
+    fn first(&self, name: Cow<'static, str>, kind: &SpanKind, parameters: &ServiceParameters) -> Span {
         let scope = InstrumentationScope::builder("a2a-webcap").with_version(env!("CARGO_PKG_VERSION"));
         let tracer = global::tracer_with_scope(scope.build());
         let surroundings = surroundings(kind, parameters);
         let context = build(&tracer, name, kind, &surroundings);
-        let (own, parent) = (context.span().span_context().span_id(), surroundings.span().span_context().span_id());
+        let (own, parent) =
+            (context.span().span_context().span_id(), surroundings.span().span_context().span_id());
         let is_real = own != SpanId::INVALID && own != parent;
         // Whoever was faster has come to the same answer.
         let _ = self.0.set(is_real.then_some(tracer));
@@ -58,11 +64,11 @@ impl Tracer {
     }
 }
 
-fn build(tracer: &BoxedTracer, name: &'static str, kind: &SpanKind, surroundings: &Context) -> Context {
-    let mut builder = SpanBuilder::from_name(name).with_kind(SpanKind::clone(kind));
+fn build(tracer: &BoxedTracer, name: Cow<'static, str>, kind: &SpanKind, surroundings: &Context) -> Context {
+    let mut builder = SpanBuilder::from_name(name.clone()).with_kind(SpanKind::clone(kind));
     if *kind != SpanKind::Internal {
-        builder = builder
-            .with_attributes([KeyValue::new("rpc.system", "a2a"), KeyValue::new("rpc.method", name)]);
+        builder =
+            builder.with_attributes([KeyValue::new("rpc.system", "a2a"), KeyValue::new("rpc.method", name)]);
     }
     // Only the span: what else its surroundings hold is not to outlive them here.
     Context::new().with_span(tracer.build_with_context(builder, surroundings))
@@ -78,7 +84,13 @@ fn surroundings(kind: &SpanKind, parameters: &ServiceParameters) -> Context {
     let span = SpanId::from_hex(parent.span).expect(hex);
     let flags = TraceFlags::new(u8::from_str_radix(parent.flags, 16).expect(hex)) & TraceFlags::SAMPLED;
     let state = parameters.get(TRACESTATE).and_then(|state| state.parse::<TraceState>().ok());
-    Context::new().with_remote_span_context(SpanContext::new(trace, span, flags, true, state.unwrap_or_default()))
+    Context::new().with_remote_span_context(SpanContext::new(
+        trace,
+        span,
+        flags,
+        true,
+        state.unwrap_or_default(),
+    ))
 }
 
 /// A piece of work that is looked at from outside: until it is ended, or dropped.
@@ -106,6 +118,16 @@ impl Span {
             let _ = carried.insert(TRACESTATE, &state);
         }
         Cow::Owned(carried)
+    }
+
+    /// For what is done within it.
+    pub fn scope(&self) -> Scope {
+        Scope(self.0.clone())
+    }
+
+    /// Ends it; what came of it, others say.
+    pub fn done(&self) {
+        self.close();
     }
 
     pub(super) fn set(&self, name: impl Into<Cow<'static, str>>, value: &Value) {

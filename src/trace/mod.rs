@@ -181,8 +181,17 @@ const TRACEPARENT: &str = "traceparent";
 const TRACESTATE: &str = "tracestate";
 
 /// Words that stand in the names of secrets.
-const SECRETS: [&str; 9] =
-    ["secret", "token", "password", "passwd", "credential", "authorization", "apikey", "privatekey", "cookie"];
+const SECRETS: [&str; 9] = [
+    "secret",
+    "token",
+    "password",
+    "passwd",
+    "credential",
+    "authorization",
+    "apikey",
+    "privatekey",
+    "cookie",
+];
 
 #[cfg(test)]
 mod tests {

@@ -8,7 +8,7 @@ use a2a_webcap::operations::{Caller, EventStream, Service as _, StreamItem};
 use crate::world::{ALICE, World, soon};
 
 async fn alice(world: &World) -> Caller {
-    let grant = world.server.service().authenticate(&Credentials::api_key(ALICE), None, &ServiceParameters::new()).await.unwrap();
+    let grant = world.server.service().authenticate(&Credentials::api_key(ALICE), None).await.unwrap();
     Caller { grant, parameters: ServiceParameters::new() }
 }
 

@@ -137,7 +137,13 @@ impl Operations {
 
     /// Cancels a task that is not over; the task as it stands then.
     pub fn cancel_task(&self, request: &CancelTaskRequest) -> Pending<Task> {
-        ask!(self, self.span_on("CancelTask", &request.id), cancel_task_request, init_request(request), get_task)
+        ask!(
+            self,
+            self.span_on("CancelTask", &request.id),
+            cancel_task_request,
+            init_request(request),
+            get_task
+        )
     }
 
     /// Follows a task until it is over.
@@ -176,7 +182,13 @@ impl Operations {
         &self,
         config: &TaskPushNotificationConfig,
     ) -> Pending<TaskPushNotificationConfig> {
-        ask!(self, "CreateTaskPushNotificationConfig", create_task_push_notification_config_request, init_config(config), get_config)
+        ask!(
+            self,
+            "CreateTaskPushNotificationConfig",
+            create_task_push_notification_config_request,
+            init_config(config),
+            get_config
+        )
     }
 
     /// One webhook of a task.
@@ -184,7 +196,13 @@ impl Operations {
         &self,
         request: &GetTaskPushNotificationConfigRequest,
     ) -> Pending<TaskPushNotificationConfig> {
-        ask!(self, "GetTaskPushNotificationConfig", get_task_push_notification_config_request, init_request(request), get_config)
+        ask!(
+            self,
+            "GetTaskPushNotificationConfig",
+            get_task_push_notification_config_request,
+            init_request(request),
+            get_config
+        )
     }
 
     /// A page of the webhooks of a task.
@@ -192,7 +210,13 @@ impl Operations {
         &self,
         request: &ListTaskPushNotificationConfigsRequest,
     ) -> Pending<ListTaskPushNotificationConfigsResponse> {
-        ask!(self, "ListTaskPushNotificationConfigs", list_task_push_notification_configs_request, init_request(request), get_response)
+        ask!(
+            self,
+            "ListTaskPushNotificationConfigs",
+            list_task_push_notification_configs_request,
+            init_request(request),
+            get_response
+        )
     }
 
     /// Takes a webhook off a task.
