@@ -23,6 +23,7 @@ mod cli_own;
 mod cli_spec;
 mod cli_terminal;
 mod client;
+#[cfg(feature = "otlp")]
 mod collector;
 mod console;
 mod deletion;
@@ -65,7 +66,9 @@ mod scenarios;
 mod sends;
 mod sharing;
 mod sizes;
+#[cfg(feature = "otlp")]
 mod spans;
+#[cfg(feature = "otlp")]
 mod spans_export;
 mod streaming;
 mod streams;

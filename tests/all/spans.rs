@@ -120,6 +120,11 @@ async fn ak_o04_the_server_its_agents_turn_and_the_program_are_each_the_child_of
     assert_eq!((&*server.trace, &*turn.trace), (TRACE, TRACE));
     let id = turn.attribute("a2a.task.id");
     assert!(!id.is_empty() && id == server.attribute("a2a.task.id"));
+    for (name, value) in
+        [("agent.name", "default"), ("message.role", "user"), ("message.content_length", "2")]
+    {
+        assert_eq!(server.attribute(name), value, "{name}");
+    }
     let task = soon("the task", session.task(id).get(None)).await.unwrap();
     let said = task.artifacts[0].parts[0].as_text().unwrap();
     assert_eq!(said, format!("00-{TRACE}-{}-01\nvendor=x\n", turn.id), "what the program is told");
