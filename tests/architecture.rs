@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[&[&str]] = &[
     &["fault"],
     &["model"],
-    &["clock", "limits", "shutdown", "trace"],
+    &["clock", "limits", "private", "shutdown", "trace"],
     &["store", "auth"],
     &["authority"],
     &["operations", "agent"],

@@ -50,7 +50,7 @@ use crate::model::{Id, Task, TaskState};
 use crate::store::{Store, Stored};
 use crate::trace::Tracer;
 
-pub use self::counters::Counts;
+pub use self::counters::{Counts, Lags};
 pub use self::feed::{Feed, FeedKind, Start};
 pub use self::fold::trimmed;
 pub use self::recover::Recovered;
@@ -324,9 +324,8 @@ impl Engine {
         self.counters.read(self.writer.queued())
     }
 
-    /// How far subscribers were behind each time they looked for events: upper bounds, each with how many looks found
-    /// no more than that and more than the bound before; the last one is infinite.
-    pub fn lags(&self) -> Vec<(f64, u64)> {
+    /// How far subscribers were behind each time that they looked for events.
+    pub fn lags(&self) -> Lags {
         self.counters.lags()
     }
 

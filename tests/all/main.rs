@@ -27,6 +27,7 @@ mod client;
 mod collector;
 mod console;
 mod deletion;
+mod documents;
 mod doubles;
 mod embedded;
 mod errors;
