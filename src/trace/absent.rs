@@ -9,23 +9,23 @@ use crate::model::ServiceParameters;
 
 /// Makes no spans.
 #[derive(Clone, Debug, Default)]
-pub struct Tracer;
+pub struct Tracer(());
 
 impl Tracer {
     /// No span.
     pub fn call(&self, _end: End, _method: &'static str, _parameters: &ServiceParameters) -> Span {
-        Span
+        Span(())
     }
 
     /// No span.
     pub fn turn(&self, _parameters: &ServiceParameters) -> Span {
-        Span
+        Span(())
     }
 }
 
 /// No span.
 #[derive(Debug, Default)]
-pub struct Span;
+pub struct Span(());
 
 impl Span {
     /// Never.
@@ -47,12 +47,12 @@ impl Span {
 
 /// Nothing to take along.
 #[derive(Debug)]
-pub struct Scope;
+pub struct Scope(());
 
 impl Scope {
     /// Nothing.
     pub fn current() -> Self {
-        Self
+        Self(())
     }
 
     /// The future as it is.

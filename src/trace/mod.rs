@@ -30,6 +30,8 @@ use crate::model::{Message, PartContent, Role, ServiceParameters, TaskState};
 pub const TEXT_CHARS: usize = 256;
 /// Entries of a message's metadata in a span.
 pub const METADATA: usize = 16;
+/// Entries that are looked at for those.
+const LOOKED_AT: usize = 256;
 /// Bytes of the name of one of them; a longer one is left out.
 const NAME_BYTES: usize = 64;
 
@@ -79,7 +81,7 @@ impl Span {
             PartContent::Raw(_) | PartContent::Url(_) | PartContent::Data(_) => None,
         });
         self.set("message.content_length", &Value::from(texts.sum::<usize>()));
-        let metadata = message.metadata.iter().flatten();
+        let metadata = message.metadata.iter().flatten().take(LOOKED_AT);
         let shown = metadata.filter(|(name, _)| name.len() <= NAME_BYTES && !is_secret(name));
         for (name, value) in shown.filter(|(_, value)| is_scalar(value)).take(METADATA) {
             let value = value.as_str().map_or_else(|| value.clone(), |text| Value::from(shortened(text)));

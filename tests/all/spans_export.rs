@@ -1,17 +1,23 @@
 //! The exporter: what a collector that is down, slow or wrong can do (nothing), what is refused, and what no span holds.
 
 use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use a2a_webcap::client::{Client, Credentials, GrantPolicy, TaskRole};
 use a2a_webcap::model::{Message, Part, SendMessageResponse, ServiceParameters};
+use opentelemetry::trace::{FutureExt as _, TraceContextExt as _, Tracer as _};
+use opentelemetry::{Context, global};
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData, SpanExporter};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpListener;
 
 use crate::cli::{Scratch, err, program};
 use crate::collector::SpanCollector;
+use crate::hostile_bench::{alone, run};
 use crate::process::{Served, answer, ask};
-use crate::world::{ALICE, soon};
+use crate::world::{ALICE, World, soon, until};
 
 /// Tells it to stop, and waits.
 async fn stopped(served: &mut Served) -> ExitStatus {
@@ -205,4 +211,53 @@ async fn no_span_holds_a_secret_or_what_is_said() {
     for planted in [ALICE, &secret, "planted"] {
         assert!(!exported.contains(planted), "{planted} is in a span");
     }
+}
+
+/// Keeps what a program's own provider exports.
+#[derive(Clone, Debug, Default)]
+struct Kept(Arc<Mutex<Vec<SpanData>>>);
+
+impl SpanExporter for Kept {
+    async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+        self.0.lock().unwrap().extend(batch);
+        Ok(())
+    }
+}
+
+impl Kept {
+    /// The span of this name whose parent is that one.
+    fn find(&self, name: &str, parent: opentelemetry::SpanId) -> Option<opentelemetry::SpanId> {
+        let spans = self.0.lock().unwrap();
+        let found = spans.iter().find(|span| span.name == name && span.parent_span_id == parent);
+        found.map(|span| span.span_context.span_id())
+    }
+}
+
+#[test]
+fn a_program_that_sets_a_provider_has_the_spans_of_its_server_and_client_below_its_own() {
+    let test =
+        "spans_export::a_program_that_sets_a_provider_has_the_spans_of_its_server_and_client_below_its_own";
+    alone(test, || run(own_provider()));
+}
+
+async fn own_provider() {
+    let earlier = World::echo().await;
+    let client = earlier.alice().await;
+    ask(&client, Message::user("before")).await;
+    let kept = Kept::default();
+    global::set_tracer_provider(SdkTracerProvider::builder().with_simple_exporter(kept.clone()).build());
+    ask(&client, Message::user("still before")).await;
+    assert!(kept.0.lock().unwrap().is_empty(), "it was decided at the first call");
+
+    let world = World::echo().await;
+    let mine = Context::new().with_span(global::tracer("a program").start("mine"));
+    let id = mine.span().span_context().span_id();
+    let client = world.alice().await;
+    ask(&client, Message::user("hello")).with_context(mine).await;
+    let calls = ["SendStreamingMessage", "SendStreamingMessage", "turn"];
+    until(
+        "the client's span is mine's child, the server's is the client's, and the turn is the server's",
+        || calls.into_iter().try_fold(id, |parent, name| kept.find(name, parent)).is_some(),
+    )
+    .await;
 }
