@@ -20,6 +20,7 @@ mod follow;
 mod key;
 mod keys;
 mod live;
+mod otel;
 mod output;
 mod parts;
 mod reach;
@@ -296,6 +297,8 @@ fn execute(line: Line, output: &mut Output) -> Result<(), CliError> {
     let Line { cli: Cli { global, command, .. }, matches, taken, .. } = line;
     let serving = matches!(command, Command::Serve(_));
     log_to_stderr(global.debug, serving);
+    // Dropped last, when the runtime's tasks have ended, and with them their spans.
+    let exporting = otel::start(&command, output)?;
     let mut runtime = if serving {
         tokio::runtime::Builder::new_multi_thread()
     } else {
@@ -303,7 +306,7 @@ fn execute(line: Line, output: &mut Output) -> Result<(), CliError> {
     };
     let runtime = runtime.enable_all().build().map_err(|error| CliError::internal(error.to_string()))?;
     let config = global.config.as_deref();
-    runtime.block_on(async {
+    runtime.block_on(exporting.around(matches.subcommand_name(), async {
         match command {
             Command::Serve(command) => command.run(config, output).await,
             Command::Demo(command) => command.run(output).await,
@@ -328,7 +331,7 @@ fn execute(line: Line, output: &mut Output) -> Result<(), CliError> {
             Command::Backup(command) => command.run(config, output),
             Command::Restore(command) => command.run(config, output),
         }
-    })
+    }))
 }
 
 /// What a shell reads to complete this tool's words.

@@ -48,6 +48,7 @@ use crate::fault::{Fault, FaultKind};
 use crate::limits::EngineLimits;
 use crate::model::{Id, Task, TaskState};
 use crate::store::{Store, Stored};
+use crate::trace::Tracer;
 
 pub use self::counters::{Counts, Lags};
 pub use self::feed::{Feed, FeedKind, Outlook, Start};
@@ -98,6 +99,7 @@ pub struct Engine {
 
 /// An agent, and what it has declared.
 pub(crate) struct HostedAgent {
+    name: Id,
     agent: Arc<dyn Agent>,
     may_reply: bool,
     reads_inbox: bool,
@@ -128,13 +130,15 @@ impl Builder {
     pub fn agent(mut self, name: impl Into<Id>, agent: Arc<dyn Agent>) -> Self {
         let card = agent.card();
         let of_skills = card.skills.into_iter().flat_map(|skill| skill.input_modes);
+        let name = name.into();
         let hosted = HostedAgent {
+            name: Id::clone(&name),
             may_reply: agent.may_reply_with_message(),
             reads_inbox: agent.reads_inbox(),
             input_modes: card.default_input_modes.into_iter().chain(of_skills).collect(),
             agent,
         };
-        self.agents.insert(name.into(), hosted);
+        self.agents.insert(name, hosted);
         self
     }
 
@@ -317,6 +321,11 @@ impl Engine {
     /// Where agents run; also the place for work that outlives the connection that asked for it.
     pub fn runtime(&self) -> &Handle {
         &self.runtime
+    }
+
+    /// Makes the spans of turns, and of what leads to them.
+    pub fn tracer(&self) -> &Tracer {
+        self.writer.tracer()
     }
 
     /// What the engine holds and has done.

@@ -292,7 +292,8 @@ impl Engine {
             ..Turn::new(task_id, context_id, Arc::clone(&cause.message))
         };
         let timeout = turn_timeout(cause, self.limits.turn_timeout);
-        let launch = Launch { agent: Arc::clone(&agent.agent), view, turn, permit: None, timeout };
+        let (name, agent) = (Id::clone(&agent.name), Arc::clone(&agent.agent));
+        let launch = Launch { name, agent, view, turn, permit: None, timeout };
         (Box::new(launch), current)
     }
 

@@ -23,6 +23,8 @@ mod cli_own;
 mod cli_spec;
 mod cli_terminal;
 mod client;
+#[cfg(feature = "otlp")]
+mod collector;
 mod console;
 mod deletion;
 mod documents;
@@ -65,6 +67,10 @@ mod scenarios;
 mod sends;
 mod sharing;
 mod sizes;
+#[cfg(feature = "otlp")]
+mod spans;
+#[cfg(feature = "otlp")]
+mod spans_export;
 mod streaming;
 mod streams;
 mod tenants;
