@@ -34,8 +34,8 @@ use crate::model::{
     AgentCard, HttpAuthSecurityScheme, SecurityRequirement, SecurityScheme, StringList, Timestamp,
 };
 use crate::net::{
-    self, Allowed, ConnectionInfo, Document, Listening, MalformedBatch, NetConfig, NetCounters, NotAllowed,
-    Routes, WorkerRoutes,
+    self, Allowed, ConnectionInfo, Document, Door, Listening, MalformedBatch, NetConfig, NetCounters,
+    NotAllowed, Routes, WorkerRoutes,
 };
 use crate::service::{AgentService, DEFAULT_TENANT, interface};
 use crate::shutdown::Shutdown;
@@ -71,6 +71,7 @@ pub struct Builder {
     clock: Clock,
     audit: Option<Arc<dyn Audit>>,
     store: Option<Arc<dyn Store>>,
+    has_socket: bool,
     problem: Option<StartError>,
 }
 
@@ -89,16 +90,24 @@ impl Server {
             clock: Clock::system(),
             audit: None,
             store: None,
+            has_socket: true,
             problem: None,
         }
     }
 
-    /// The address that it listens on, with the port that it was given.
+    /// The address that it listens on, with the port that it was given; `127.0.0.1:0` where it has
+    /// [no socket](Builder::without_socket).
     pub fn local_addr(&self) -> SocketAddr {
         self.listening.local_addr()
     }
 
-    /// The operations, for programs that call them without a socket.
+    /// The way in for clients in this process: no socket, and otherwise the same. For a
+    /// [`Client`](crate::client::Client): `Client::builder("http://localhost").over(move || door.connect())`.
+    pub fn door(&self) -> &Door {
+        self.listening.door()
+    }
+
+    /// The operations, for programs that call them themselves.
     pub fn service(&self) -> &Arc<AgentService> {
         &self.service
     }
@@ -209,6 +218,14 @@ impl Builder {
         self
     }
 
+    /// Listens nowhere: only clients in this process reach the server, through its [`door`](Server::door). For tests of
+    /// agents, and for programs that keep theirs to themselves.
+    #[must_use]
+    pub fn without_socket(mut self) -> Self {
+        self.has_socket = false;
+        self
+    }
+
     /// The URL under which clients reach this server, if not the address that it listens on. The agent card
     /// names it, and pages of its origin may call the server.
     #[must_use]
@@ -284,7 +301,7 @@ impl Builder {
         if let Some(problem) = self.problem.take() {
             return Err(problem);
         }
-        let Self { config, given, keys, clock, audit, store, .. } = self;
+        let Self { config, given, keys, clock, audit, store, has_socket, .. } = self;
         let allowed = allowed(&config)?;
         let given = given.complete(&config).await?;
         given.check_keys(&keys)?;
@@ -325,14 +342,15 @@ impl Builder {
         if config.workers > 0 {
             net.workers = config.workers;
         }
-        let listening = match net::listen(config.listen, net, Arc::clone(&routes) as _, shutdown) {
-            Ok(listening) => listening,
-            Err(error) => {
-                // The store has to be free again when this returns.
-                service.engine().stop(Duration::ZERO).await;
-                return Err(StartError::Listen(error));
-            }
-        };
+        let listening =
+            match net::listen(has_socket.then_some(config.listen), net, Arc::clone(&routes) as _, shutdown) {
+                Ok(listening) => listening,
+                Err(error) => {
+                    // The store has to be free again when this returns.
+                    service.engine().stop(Duration::ZERO).await;
+                    return Err(StartError::Listen(error));
+                }
+            };
         let url = config.public_url.unwrap_or_else(|| format!("http://{}", listening.local_addr()));
         service.agents().publish(|tenant, card| complete(card, tenant, url.trim_end_matches('/')));
         let _ = routes.cards.set(Cards::of(&service, started));

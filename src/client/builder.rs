@@ -1,12 +1,15 @@
 //! How a client is made.
 
+use std::io;
 use std::time::Duration;
 
+use tokio::io::DuplexStream;
 use tokio::sync::oneshot;
 use tokio::task::LocalSet;
 
 use super::client::Client;
 use super::credentials::Credentials;
+use super::dial::Dialer;
 use super::endpoint::Endpoint;
 use super::notice::{ClientNotice, Listener};
 use super::remote::{Remote, gone};
@@ -21,6 +24,7 @@ use crate::model::ServiceParameters;
 #[must_use = "nothing happens before `connect`"]
 pub struct ClientBuilder {
     url: String,
+    dialer: Option<Dialer>,
     credentials: Option<Credentials>,
     tenant: String,
     parameters: ServiceParameters,
@@ -34,6 +38,7 @@ impl ClientBuilder {
     pub(super) fn new(url: impl Into<String>) -> Self {
         Self {
             url: url.into(),
+            dialer: None,
             credentials: None,
             tenant: String::new(),
             parameters: ServiceParameters::new(),
@@ -47,6 +52,13 @@ impl ClientBuilder {
     /// Who the client is. Without credentials it is nobody, and gets what the server allows to anybody.
     pub fn credentials(mut self, credentials: Credentials) -> Self {
         self.credentials = Some(credentials);
+        self
+    }
+
+    /// Where each line comes from, if not from the network: pipes of a server in this process, such as
+    /// `move || door.connect()` with the door of one. The address then only says what the server is called.
+    pub fn over(mut self, pipes: impl Fn() -> io::Result<DuplexStream> + Send + Sync + 'static) -> Self {
+        self.dialer = Some(Dialer::new(pipes));
         self
     }
 
@@ -95,6 +107,7 @@ impl ClientBuilder {
     pub async fn connect(self) -> Result<Client> {
         let settings = Settings {
             endpoint: self.url.parse::<Endpoint>()?,
+            dialer: self.dialer,
             credentials: self.credentials,
             tenant: self.tenant,
             parameters: self.parameters,

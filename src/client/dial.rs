@@ -1,7 +1,10 @@
-//! Opens a WebSocket to a server, over a socket of the machine's own.
+//! Opens a WebSocket to a server, over a socket of the machine's own or over a pipe.
 
+use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 
@@ -11,6 +14,20 @@ use crate::fault::{Fault, FaultKind, Result};
 use crate::limits::WireLimits;
 use crate::transport::WebSocket;
 
+/// Where lines come from that need no socket.
+#[derive(Clone)]
+pub(super) struct Dialer(Arc<dyn Fn() -> io::Result<DuplexStream> + Send + Sync>);
+
+impl Dialer {
+    pub(super) fn new(pipes: impl Fn() -> io::Result<DuplexStream> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(pipes))
+    }
+
+    pub(super) fn dial(&self, endpoint: &Endpoint) -> Result<DuplexStream> {
+        (self.0)().map_err(|error| unreachable(endpoint, format_args!("{error}")))
+    }
+}
+
 impl Connection {
     /// Opens a connection within `timeout` and keeps it going. Must be called, and polled, inside a
     /// `tokio::task::LocalSet`.
@@ -19,17 +36,49 @@ impl Connection {
     /// `DISCONNECTED` with what went wrong; `UNSUPPORTED_OPERATION` for an encrypted line, which this
     /// version does not speak.
     pub async fn open(endpoint: &Endpoint, limits: WireLimits, timeout: Duration) -> Result<Self> {
-        let socket = match tokio::time::timeout(timeout, dial(endpoint, &limits)).await {
-            Ok(socket) => socket?,
-            Err(_) => return Err(unreachable(endpoint, format_args!("no answer within {timeout:?}"))),
-        };
+        let opened = async { upgrade(dial(endpoint).await?, endpoint, &limits).await };
+        let socket = in_time(endpoint, timeout, opened).await?;
+        Ok(Self::running(socket, limits))
+    }
+
+    /// The same over a stream that is open already, such as a pipe to a server in this process. The endpoint says
+    /// what the server is called.
+    ///
+    /// # Errors
+    /// `DISCONNECTED` with what went wrong.
+    pub async fn over<S>(
+        stream: S,
+        endpoint: &Endpoint,
+        limits: WireLimits,
+        timeout: Duration,
+    ) -> Result<Self>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + 'static,
+    {
+        let socket = in_time(endpoint, timeout, upgrade(stream, endpoint, &limits)).await?;
+        Ok(Self::running(socket, limits))
+    }
+
+    fn running<S>(socket: WebSocket<S>, limits: WireLimits) -> Self
+    where
+        S: AsyncRead + AsyncWrite + Unpin + 'static,
+    {
         let (connection, running) = Self::new(socket, limits);
         tokio::task::spawn_local(running);
-        Ok(connection)
+        connection
     }
 }
 
-async fn dial(endpoint: &Endpoint, limits: &WireLimits) -> Result<WebSocket<TcpStream>> {
+async fn in_time<T>(
+    endpoint: &Endpoint,
+    timeout: Duration,
+    opened: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    let opened = tokio::time::timeout(timeout, opened).await;
+    opened.unwrap_or_else(|_| Err(unreachable(endpoint, format_args!("no answer within {timeout:?}"))))
+}
+
+async fn dial(endpoint: &Endpoint) -> Result<TcpStream> {
     if endpoint.is_secure() {
         let message = "TLS is not in this version: use http:// or ws://, over a tunnel if need be";
         return Err(Fault::new(FaultKind::UnsupportedOperation, message));
@@ -38,6 +87,13 @@ async fn dial(endpoint: &Endpoint, limits: &WireLimits) -> Result<WebSocket<TcpS
     let stream = stream.map_err(|error| unreachable(endpoint, format_args!("{error}")))?;
     // A call waits for its answer: it must not wait for more bytes as well.
     stream.set_nodelay(true).map_err(|error| unreachable(endpoint, format_args!("{error}")))?;
+    Ok(stream)
+}
+
+async fn upgrade<S>(stream: S, endpoint: &Endpoint, limits: &WireLimits) -> Result<WebSocket<S>>
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
     let request = endpoint.to_string().into_client_request();
     let request = request.map_err(|error| unreachable(endpoint, format_args!("{error}")))?;
     let socket = WebSocket::client(request, stream, limits).await;

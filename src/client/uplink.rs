@@ -8,6 +8,7 @@ use futures::FutureExt as _;
 use futures::future::{LocalBoxFuture, WeakShared};
 
 use super::credentials::Credentials;
+use super::dial::Dialer;
 use super::endpoint::Endpoint;
 use super::local::{Connection, Operations, Pending, Session};
 use super::notice::{ClientNotice, Listener};
@@ -20,6 +21,7 @@ use crate::model::ServiceParameters;
 #[derive(Clone)]
 pub(super) struct Settings {
     pub(super) endpoint: Endpoint,
+    pub(super) dialer: Option<Dialer>,
     pub(super) credentials: Option<Credentials>,
     pub(super) tenant: String,
     pub(super) parameters: ServiceParameters,
@@ -203,8 +205,12 @@ impl Uplink {
 }
 
 async fn connect(settings: &Settings) -> Result<Live> {
-    let open = Connection::open(&settings.endpoint, settings.limits.clone(), settings.connect_timeout);
-    let connection = open.await?.with_parameters(settings.parameters.clone());
+    let (endpoint, limits, timeout) = (&settings.endpoint, settings.limits.clone(), settings.connect_timeout);
+    let connection = match &settings.dialer {
+        None => Connection::open(endpoint, limits, timeout).await?,
+        Some(dialer) => Connection::over(dialer.dial(endpoint)?, endpoint, limits, timeout).await?,
+    };
+    let connection = connection.with_parameters(settings.parameters.clone());
     let session = settings.credentials.as_ref();
     let session = session.map(|credentials| connection.authenticate_to(&settings.tenant, credentials));
     Ok(Live { connection, session })

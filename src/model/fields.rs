@@ -18,6 +18,7 @@ thread_local! {
 
 /// Reads what this program has written itself, and so accepts what is missing there: what was let in once
 /// must come out again, whatever rules have been added since.
+#[cfg(feature = "server")]
 pub(super) fn reread<T>(read: impl FnOnce() -> T) -> T {
     struct Restore(bool);
     impl Drop for Restore {

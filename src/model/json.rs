@@ -43,6 +43,7 @@ pub fn from_slice<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Fault> {
 ///
 /// # Errors
 /// If the bytes are not such JSON.
+#[cfg(feature = "server")]
 pub(crate) fn reread<T: DeserializeOwned>(bytes: &[u8]) -> serde_json::Result<T> {
     super::fields::reread(|| serde_json::from_slice(bytes))
 }

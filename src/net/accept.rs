@@ -1,28 +1,35 @@
 //! The accept loop: admits, or refuses with an answer, and deals sockets to workers.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::StatusCode;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{sleep, timeout};
 
 use super::admission::{Admission, Refusal};
 use super::problem::{Problem, RETRY_AFTER_SECONDS};
+use super::socket::Incoming;
 use super::worker::{Arrival, Common, WorkerHandle};
 
-/// Accepts until the server stops.
-pub(super) async fn run(listener: TcpListener, common: Arc<Common>, workers: Vec<WorkerHandle>) {
+/// Accepts until the server stops: from a socket, if there is one, and what comes through the door.
+pub(super) async fn run(
+    listener: Option<TcpListener>,
+    mut door: mpsc::Receiver<DuplexStream>,
+    common: Arc<Common>,
+    workers: Vec<WorkerHandle>,
+) {
     let admission = Admission::new(&common.config.net, common.counters.clone());
     let refusals = Arc::new(Semaphore::new(REFUSALS_AT_ONCE));
     let mut turn = 0;
     loop {
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+            accepted = accept(listener.as_ref()) => accepted,
+            Some(pipe) = door.recv() => Ok((Incoming::Pipe(pipe), INSIDE)),
             () = common.shutdown.stopping() => return,
         };
         let (stream, peer) = match accepted {
@@ -36,13 +43,10 @@ pub(super) async fn run(listener: TcpListener, common: Arc<Common>, workers: Vec
             }
         };
         match admission.admit(peer.ip()) {
-            Ok(place) => match stream.into_std() {
-                Ok(stream) => {
-                    turn += 1;
-                    least_loaded(&workers, turn).give(Arrival { stream, peer, place });
-                }
-                Err(error) => tracing::warn!(%error, "a socket was lost on its way to a worker"),
-            },
+            Ok(place) => {
+                turn += 1;
+                least_loaded(&workers, turn).give(Arrival { stream, peer, place });
+            }
             Err(refusal) => {
                 tracing::debug!(%peer, ?refusal, "connection refused");
                 // A flood beyond this is dropped without an answer.
@@ -57,6 +61,12 @@ pub(super) async fn run(listener: TcpListener, common: Arc<Common>, workers: Vec
     }
 }
 
+async fn accept(listener: Option<&TcpListener>) -> io::Result<(Incoming, SocketAddr)> {
+    let Some(listener) = listener else { return std::future::pending().await };
+    let (stream, peer) = listener.accept().await?;
+    Ok((Incoming::Tcp(stream.into_std()?), peer))
+}
+
 /// The worker with the fewest connections; among equals, the next in turn.
 fn least_loaded(workers: &[WorkerHandle], turn: usize) -> &WorkerHandle {
     let next = turn % workers.len();
@@ -66,7 +76,8 @@ fn least_loaded(workers: &[WorkerHandle], turn: usize) -> &WorkerHandle {
 }
 
 /// Answers before anything was asked, then waits for the peer to take it.
-async fn refuse(mut stream: TcpStream, refusal: Refusal) -> io::Result<()> {
+async fn refuse(stream: Incoming, refusal: Refusal) -> io::Result<()> {
+    let mut stream = stream.settle()?;
     let (status, word, message) = match refusal {
         Refusal::Connections => {
             (StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", "the server has no room for more connections")
@@ -102,6 +113,8 @@ pub(super) fn bind(address: SocketAddr) -> io::Result<tokio::net::TcpSocket> {
 
 /// Connections that the system keeps for us while we are busy.
 pub(super) const BACKLOG: u32 = 1_024;
+/// Where who is in this process counts as being.
+pub(super) const INSIDE: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0));
 /// Pause after a failed accept.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Refused connections that are given an answer at the same time.

@@ -18,6 +18,7 @@ mod progress;
 #[cfg(test)]
 mod requests;
 mod routes;
+mod socket;
 #[cfg(test)]
 mod tests;
 mod upgrade;
@@ -30,9 +31,10 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use futures::FutureExt as _;
+use tokio::io::DuplexStream;
 use tokio::net::TcpSocket;
 use tokio::runtime::Runtime;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -72,25 +74,44 @@ impl Default for NetConfig {
 #[derive(Debug)]
 pub struct Listening {
     address: SocketAddr,
+    door: Door,
     counters: Arc<NetCounters>,
     shutdown: Shutdown,
     closing: CancellationToken,
     ended: watch::Receiver<bool>,
 }
 
-/// Listens at `address` (port 0: any free one). When `shutdown` is thrown: accepts no more, waits until
+/// The way into a server for who is in its process: no socket, and otherwise the same, with every check and bound.
+/// Clones lead to the same server.
+#[derive(Clone, Debug)]
+pub struct Door(mpsc::Sender<DuplexStream>);
+
+impl Door {
+    /// A connection, as a TCP socket would be one.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::ConnectionRefused`] if the server has stopped, or too many wait to be let in.
+    pub fn connect(&self) -> io::Result<DuplexStream> {
+        let (ours, theirs) = tokio::io::duplex(socket::PIPE_BYTES);
+        self.0.try_send(theirs).map_err(|_| io::ErrorKind::ConnectionRefused)?;
+        Ok(ours)
+    }
+}
+
+/// Listens at `address` (port 0: any free one), or only for who comes through the [`Door`]. When `shutdown` is thrown: accepts no more, waits until
 /// its permits are gone or the drain timeout is over, then closes every connection with 1001.
 ///
 /// # Errors
 /// The address cannot be bound, or a thread cannot be started.
 pub fn listen(
-    address: SocketAddr,
+    address: impl Into<Option<SocketAddr>>,
     config: NetConfig,
     routes: Arc<dyn Routes>,
     shutdown: Shutdown,
 ) -> io::Result<Listening> {
-    let socket = accept::bind(address)?;
-    let address = socket.local_addr()?;
+    let socket = address.into().map(accept::bind).transpose()?;
+    let address = socket.as_ref().map_or(Ok(accept::INSIDE), TcpSocket::local_addr)?;
+    let (door, through_door) = mpsc::channel(accept::BACKLOG as usize);
     let counters = Arc::new(NetCounters::default());
     let closing = CancellationToken::new();
     let bodies = Bodies::new(&config.net, counters.clone());
@@ -109,14 +130,19 @@ pub fn listen(
         workers.push(worker);
         threads.push(thread);
     }
-    let ended = start_accepting(socket, common, workers, threads)?;
-    Ok(Listening { address, counters, shutdown, closing, ended })
+    let ended = start_accepting((socket, through_door), common, workers, threads)?;
+    Ok(Listening { address, door: Door(door), counters, shutdown, closing, ended })
 }
 
 impl Listening {
-    /// Where it listens, with the port that was chosen.
+    /// Where it listens, with the port that was chosen; `127.0.0.1:0` without a socket.
     pub fn local_addr(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The way in for who is in this process.
+    pub fn door(&self) -> &Door {
+        &self.door
     }
 
     /// Its live counters.
@@ -141,7 +167,7 @@ impl Drop for Listening {
 
 /// Starts the thread that accepts, and at the end closes connections and joins the workers.
 fn start_accepting(
-    socket: TcpSocket,
+    (socket, door): (Option<TcpSocket>, mpsc::Receiver<DuplexStream>),
     common: Arc<Common>,
     workers: Vec<WorkerHandle>,
     threads: Vec<JoinHandle<()>>,
@@ -149,11 +175,11 @@ fn start_accepting(
     let (done, ended) = watch::channel(false);
     let prepare = move |runtime: &Runtime| {
         let _inside = runtime.enter();
-        socket.listen(accept::BACKLOG)
+        socket.map(|socket| socket.listen(accept::BACKLOG)).transpose()
     };
     start_thread("a2a-net-accept".to_owned(), prepare, move |runtime, listener| {
         runtime.block_on(async {
-            accept::run(listener, common.clone(), workers).await;
+            accept::run(listener, door, common.clone(), workers).await;
             drain(&common).await;
         });
         for thread in threads {

@@ -10,7 +10,6 @@ use std::thread::JoinHandle;
 
 use bytes::Bytes;
 use futures::future::LocalBoxFuture;
-use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet, LocalSet};
 use tokio::time::{Instant, sleep};
@@ -23,6 +22,7 @@ use super::counters::{NetCounters, OneMore};
 use super::http::{self, Upgraded};
 use super::origin::Allowed;
 use super::routes::{ConnectionInfo, MalformedBatch, Routes, WorkerRoutes};
+use super::socket::{Incoming, Socket};
 use super::upgrade::Protocol;
 use crate::fault::{Fault, FaultKind};
 use crate::limits::NetLimits;
@@ -42,7 +42,7 @@ pub(super) struct Common {
 
 /// An accepted socket on its way to a worker.
 pub(super) struct Arrival {
-    pub(super) stream: std::net::TcpStream,
+    pub(super) stream: Incoming,
     pub(super) peer: SocketAddr,
     pub(super) place: Place,
 }
@@ -159,8 +159,7 @@ impl Worker {
 
     async fn serve(self: Rc<Self>, arrival: Arrival) {
         let Arrival { stream, peer, place: _place } = arrival;
-        let stream = stream.set_nodelay(true).and_then(|()| TcpStream::from_std(stream));
-        let stream = match stream {
+        let stream = match stream.settle() {
             Ok(stream) => stream,
             Err(error) => return tracing::debug!(%peer, %error, "a socket was lost before it was served"),
         };
@@ -176,7 +175,7 @@ impl Worker {
         }
     }
 
-    async fn serve_rpc(self: Rc<Self>, upgraded: Upgraded<TcpStream>) -> CloseReason {
+    async fn serve_rpc(self: Rc<Self>, upgraded: Upgraded<Socket>) -> CloseReason {
         let _one_more = OneMore::of(self.common.counters.gauge_sockets());
         let Upgraded { stream, read, info, protocol } = upgraded;
         let peer = Some(info.peer);

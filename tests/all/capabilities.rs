@@ -16,7 +16,6 @@ on_wires! {
         cw_09_a_client_that_disconnects_leaves_no_observer_and_the_task_goes_on,
         cw_09_a_task_tied_to_its_handle_is_canceled_with_the_connection,
         cw_10_a_slow_observer_bounds_what_is_on_its_way_and_loses_nothing,
-        cw_15_dependent_calls_are_written_before_any_reply,
         cw_17_the_first_failure_of_a_chain_fails_every_call_that_depends_on_it,
         cw_20_dropping_a_session_releases_what_both_sides_held_for_it,
         cw_21_a_hundred_cycles_of_connect_stream_and_drop_leave_nothing,
@@ -25,6 +24,9 @@ on_wires! {
         cw_28_a_subscriber_to_a_finished_task_gets_its_last_state_final,
         cw_28_an_unsubscribed_callback_gets_no_more_events,
         cw_28_a_task_without_any_callback_runs_to_its_end,
+    ]
+    sockets: [
+        cw_15_dependent_calls_are_written_before_any_reply,
     ]
 }
 

@@ -1,10 +1,18 @@
 //! The operations without a socket: what a program that embeds the server calls, and what later bindings stand on.
 
+use std::sync::{Arc, Mutex};
+
+use a2a_webcap::agents::Echo;
 use a2a_webcap::auth::Credentials;
+use a2a_webcap::client::{self, Client};
 use a2a_webcap::fault::FaultKind;
 use a2a_webcap::model::{SendMessageRequest, ServiceParameters, SubscribeToTaskRequest, TaskState};
 use a2a_webcap::operations::{Caller, EventStream, Service as _, StreamItem};
+use a2a_webcap::server::Builder;
 
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use crate::doubles::Puppet;
 use crate::world::{ALICE, World, soon};
 
 async fn alice(world: &World) -> Caller {
@@ -25,6 +33,62 @@ async fn read(stream: &mut dyn EventStream) -> Vec<String> {
         });
     }
     items
+}
+
+#[tokio::test]
+async fn ad_28_a_server_without_a_socket_is_the_same_to_a_client_that_loses_its_line() {
+    let (world, mut stage) = World::puppet_of(Puppet::default(), Builder::without_socket).await;
+    assert_eq!(world.server.local_addr().port(), 0, "it listens nowhere");
+    let (door, lines) = (world.server.door().clone(), Arc::new(Mutex::new(Vec::new())));
+    let held = Arc::clone(&lines);
+    // A line that the test can cut, as a proxy would be one.
+    let dial = move || {
+        let (near, mut far) = tokio::io::duplex(1 << 10);
+        let mut pipe = door.connect()?;
+        let relay = async move { tokio::io::copy_bidirectional(&mut far, &mut pipe).await };
+        held.lock().unwrap().push(tokio::spawn(relay));
+        Ok(near)
+    };
+    let client =
+        Client::builder("http://localhost").credentials(client::Credentials::api_key(ALICE)).over(dial);
+    let client = client.connect().await.unwrap();
+    let mut stream = client.stream("go");
+    let cue = stage.turn().await;
+    cue.works().await;
+    let mut numbers = Vec::new();
+    while numbers.last() != Some(&2) {
+        numbers.push(soon("an event", stream.next()).await.unwrap().unwrap().seq);
+    }
+    let line = lines.lock().unwrap().remove(0);
+    line.abort();
+    assert!(line.await.unwrap_err().is_cancelled());
+    cue.says("behind the cut").await;
+    cue.end();
+    while let Some(event) = soon("an event", stream.next()).await {
+        numbers.push(event.unwrap().seq);
+    }
+    numbers.retain(|seq| *seq > 0);
+    assert_eq!((numbers, lines.lock().unwrap().len()), (vec![1, 2, 3, 4], 1));
+}
+
+#[tokio::test]
+async fn a_server_without_a_socket_answers_requests_and_bounds_them() {
+    let world = World::of(|builder| builder.agent(Echo).without_socket()).await;
+    let ask = async |host: &str| {
+        let mut pipe = world.server.door().connect().unwrap();
+        let request =
+            format!("GET /.well-known/agent-card.json HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        pipe.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        soon("an answer", pipe.read_to_string(&mut answer)).await.unwrap();
+        answer
+    };
+    let card = ask("localhost").await;
+    assert!(card.starts_with("HTTP/1.1 200 ") && card.contains("\"name\":\"Echo"), "{card}");
+    assert!(ask("evil.example").await.starts_with("HTTP/1.1 421 "));
+    let door = world.server.door().clone();
+    world.server.stop().await;
+    assert_eq!(door.connect().unwrap_err().kind(), std::io::ErrorKind::ConnectionRefused);
 }
 
 #[tokio::test]

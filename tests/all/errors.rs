@@ -19,6 +19,13 @@ use crate::world::{ALICE, World, soon, until};
 
 on_wires! {
     every: [
+        ak_c02_an_agent_that_fails_mid_stream_leaves_what_it_said_and_one_failure,
+        push_notifications_are_refused_as_the_card_says,
+    ]
+    objects: [
+        the_stub_that_comes_with_an_error_is_broken_with_the_same_error,
+    ]
+    sockets: [
         ak_c01_a_line_cut_in_the_middle_of_a_request_is_a_typed_error,
         ak_c01_a_line_cut_before_the_reply_is_a_typed_error,
         ak_c01_a_truncated_reply_is_a_typed_error,
@@ -26,12 +33,7 @@ on_wires! {
         ak_c01_a_corrupt_message_to_the_client_is_a_typed_error,
         ak_c01_a_corrupt_frame_to_the_server_is_a_typed_error,
         ak_c02_a_line_that_breaks_mid_stream_leaves_what_came_and_is_cleaned_up,
-        ak_c02_an_agent_that_fails_mid_stream_leaves_what_it_said_and_one_failure,
-        push_notifications_are_refused_as_the_card_says,
-    ]
-    objects: [
         ak_c01_a_slow_reply_comes_late_and_whoever_gave_it_up_loses_nothing_else,
-        the_stub_that_comes_with_an_error_is_broken_with_the_same_error,
     ]
 }
 

@@ -33,7 +33,7 @@ on_wires! {
 /// Rounds of each race. Of JSON a debug build makes no more in the same time.
 fn rounds(wire: Wire) -> usize {
     match wire {
-        Wire::Capnp => 50,
+        Wire::Capnp | Wire::Pipes => 50,
         Wire::Capnweb => 20,
     }
 }

@@ -60,7 +60,7 @@ fn listed(more: &[&str]) -> BTreeSet<String> {
 
 fn is_scenario(name: &str) -> bool {
     let (area, number) = (name.get(..3).unwrap_or_default(), name.get(3..5).unwrap_or_default());
-    matches!(area, "cw_" | "gc_" | "as_" | "ak_") && number.ends_with(|c: char| c.is_ascii_digit())
+    matches!(area, "ad_" | "cw_" | "gc_" | "as_" | "ak_") && number.ends_with(|c: char| c.is_ascii_digit())
 }
 
 #[test]

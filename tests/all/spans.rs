@@ -22,7 +22,7 @@ const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const CALLER: &str = "00f067aa0ba902b7";
 
 on_wires! {
-    every: [
+    sockets: [
         ak_o02_a_server_is_in_the_trace_of_a_caller_in_another_language,
         ak_o04_the_server_its_agents_turn_and_the_program_are_each_the_child_of_the_one_before,
         ak_o06_a_failed_call_of_another_language_is_an_error_with_its_exception_at_both_ends,
@@ -54,7 +54,7 @@ fn is(kind: SpanKind, method: &str) -> impl Fn(&Seen) -> bool {
 /// where there is no Node.
 async fn foreign_caller(wire: Wire, served: &Served) -> Option<Vec<Value>> {
     let mut command = match wire {
-        Wire::Capnp => {
+        Wire::Capnp | Wire::Pipes => {
             let mut command = peers::python("traced_caller.py").unwrap_or_else(|why| panic!("{why}"));
             command.args(["--key", ALICE, "--url", &format!("{}/capnp", served.url().replace("http", "ws"))]);
             tokio::process::Command::from(command)

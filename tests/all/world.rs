@@ -100,7 +100,11 @@ impl World {
     }
 
     pub(crate) async fn client(&self, key: &str) -> Client {
-        let client = Client::builder(self.url()).credentials(Credentials::api_key(key));
+        let mut client = Client::builder(self.url()).credentials(Credentials::api_key(key));
+        if self.wire == Wire::Pipes {
+            let door = self.server.door().clone();
+            client = client.over(move || door.connect());
+        }
         client.connect().await.expect("a connection")
     }
 
@@ -110,7 +114,7 @@ impl World {
 
     /// A connection on which nobody has said who they are. Only in a local runtime.
     pub(crate) async fn connection(&self) -> Connection {
-        self.wire.connect(&self.url()).await
+        self.wire.connect_to(&self.server).await
     }
 
     /// A session on a connection of its own. Only in a local runtime.

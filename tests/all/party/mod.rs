@@ -17,7 +17,7 @@ use std::time::Duration;
 use a2a_webcap::client::{Endpoint, local};
 use a2a_webcap::fault::Result;
 use a2a_webcap::limits::WireLimits;
-use a2a_webcap::server::Builder;
+use a2a_webcap::server::{Builder, Server};
 use futures::future::{LocalBoxFuture, Shared};
 
 pub(crate) use objects::{Connection, Grant, Operations, Session, Subscription, Tables, TaskHandle};
@@ -37,10 +37,29 @@ pub(crate) enum Wire {
     Capnp,
     /// Cap'n Web over WebSocket, by a client of these tests on `crates/capnweb`.
     Capnweb,
+    /// Cap'n Proto over WebSocket again, over pipes to a server that has no socket.
+    Pipes,
 }
 
 impl Wire {
+    /// The bindings.
     pub(crate) const ALL: [Self; 2] = [Self::Capnp, Self::Capnweb];
+
+    /// A server's settings, as this wire needs them.
+    fn prepare(self, builder: Builder) -> Builder {
+        if self == Self::Pipes { builder.without_socket() } else { builder }
+    }
+
+    /// A connection to a server of this process.
+    pub(crate) async fn connect_to(self, server: &Server) -> Connection {
+        if self != Self::Pipes {
+            return self.connect(&format!("http://{}", server.local_addr())).await;
+        }
+        let (pipe, endpoint) =
+            (server.door().connect().expect("it is open"), "localhost".parse().expect("a name"));
+        let open = local::Connection::over(pipe, &endpoint, WireLimits::default(), Duration::from_secs(10));
+        open.await.map(Connection::Capnp).expect("a connection")
+    }
 
     /// A connection to any address. Only in a local runtime.
     pub(crate) async fn connect(self, url: &str) -> Connection {
@@ -51,7 +70,7 @@ impl Wire {
     pub(crate) async fn try_connect(self, url: &str) -> Result<Connection> {
         let (limits, patience) = (WireLimits::default(), Duration::from_secs(10));
         match self {
-            Self::Capnp => {
+            Self::Capnp | Self::Pipes => {
                 let endpoint: Endpoint = url.parse().expect("an address");
                 local::Connection::open(&endpoint, limits, patience).await.map(Connection::Capnp)
             }
@@ -61,12 +80,12 @@ impl Wire {
 
     /// A server with the demo agent, to be spoken to over this wire.
     pub(crate) async fn demo(self) -> World {
-        World::demo().await.over(self)
+        self.world(|builder| builder.agent(a2a_webcap::agents::Demo)).await
     }
 
     /// With the echo agent.
     pub(crate) async fn echo(self) -> World {
-        World::echo().await.over(self)
+        self.world(|builder| builder.agent(a2a_webcap::agents::Echo)).await
     }
 
     /// With an agent that does what the test says.
@@ -80,13 +99,13 @@ impl Wire {
         puppet: Puppet,
         build: impl FnOnce(Builder) -> Builder,
     ) -> (World, Stage) {
-        let (world, stage) = World::puppet_of(puppet, build).await;
+        let (world, stage) = World::puppet_of(puppet, |builder| self.prepare(build(builder))).await;
         (world.over(self), stage)
     }
 
     /// With these settings.
     pub(crate) async fn world(self, build: impl FnOnce(Builder) -> Builder) -> World {
-        World::of(build).await.over(self)
+        World::of(|builder| self.prepare(build(builder))).await.over(self)
     }
 }
 
@@ -94,7 +113,7 @@ impl Wire {
 impl fmt::Display for Wire {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Capnp => "capnp",
+            Self::Capnp | Self::Pipes => "capnp",
             Self::Capnweb => "capnweb",
         })
     }
@@ -102,7 +121,8 @@ impl fmt::Display for Wire {
 
 /// Makes tests of functions `async fn(Wire)`: one for each wire, in a module that says which. Those under `every`
 /// need only operations and streams, those under `objects` need objects that can be held, derived and pipelined on, those
-/// under `blocking` the same, and are no `async fn`. Those under `together` take no wire: each compares all of them.
+/// under `sockets` a line that can be spoilt too, or a server that is another process, and those under `blocking` are no
+/// `async fn`. Those under `every` and `objects` run without any socket as well. Those under `together` take no wire: each compares all of them.
 macro_rules! on_wires {
     (@wire $wire:ident in $module:ident: [$($test:ident,)*] [$($blocking:ident,)*]) => {
         mod $module {
@@ -120,14 +140,20 @@ macro_rules! on_wires {
             )*
         }
     };
+    (@pipes []) => {};
+    (@pipes $tests:tt) => {
+        $crate::party::on_wires!(@wire Pipes in over_pipes: $tests []);
+    };
     (
         $(every: [$($every:ident),* $(,)?])?
         $(objects: [$($object:ident),* $(,)?])?
+        $(sockets: [$($socket:ident),* $(,)?])?
         $(blocking: [$($blocking:ident),* $(,)?])?
         $(together: [$($together:ident),+ $(,)?])?
     ) => {
-        $crate::party::on_wires!(@wire Capnp in over_capnp: [$($($every,)*)? $($($object,)*)?] [$($($blocking,)*)?]);
-        $crate::party::on_wires!(@wire Capnweb in over_capnweb: [$($($every,)*)? $($($object,)*)?] [$($($blocking,)*)?]);
+        $crate::party::on_wires!(@wire Capnp in over_capnp: [$($($every,)*)? $($($object,)*)? $($($socket,)*)?] [$($($blocking,)*)?]);
+        $crate::party::on_wires!(@wire Capnweb in over_capnweb: [$($($every,)*)? $($($object,)*)? $($($socket,)*)?] [$($($blocking,)*)?]);
+        $crate::party::on_wires!(@pipes [$($($every,)*)? $($($object,)*)?]);
         $(
             mod every_wire {
                 $(
