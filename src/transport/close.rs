@@ -75,7 +75,8 @@ impl CloseReason {
         Self::Refused { code: code::PROTOCOL, fault: Fault::new(FaultKind::InvalidRequest, message) }
     }
 
-    /// The same, with this close code.
+    /// The same, with this close code. In a browser the page's own socket sees to that.
+    #[cfg(not(target_arch = "wasm32"))]
     pub(crate) fn with_code(self, code: u16) -> Self {
         match self {
             Self::Refused { fault, .. } => Self::Refused { code, fault },
