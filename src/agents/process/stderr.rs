@@ -7,24 +7,37 @@ use std::time::Duration;
 
 use tokio::io::AsyncReadExt as _;
 use tokio::process::ChildStderr;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
-use tokio_util::task::AbortOnDropHandle;
 
 use super::text::printable;
 
-/// A program's stderr, which is being read.
+/// A program's stderr, which is being read. When this is dropped, what is in the pipe by then still comes to the log.
 #[derive(Debug)]
 pub(in super::super) struct Stderr {
     tail: Arc<Mutex<VecDeque<u8>>>,
-    reading: AbortOnDropHandle<()>,
+    reading: JoinHandle<()>,
+    _wanted: oneshot::Sender<()>,
 }
 
 impl Stderr {
     /// Reads it to its end. Each line goes to the log, with the agent's name, as far as the pace allows.
     pub(in super::super) fn follow(stderr: ChildStderr, agent: Arc<str>, lines_per_second: u32) -> Self {
         let tail = Arc::new(Mutex::new(VecDeque::new()));
-        let reading = tokio::spawn(read(stderr, Arc::clone(&tail), agent, Pace::new(lines_per_second)));
-        Self { tail, reading: AbortOnDropHandle::new(reading) }
+        let (wanted, unwanted) = oneshot::channel::<()>();
+        let read = read(stderr, Arc::clone(&tail), agent, Pace::new(lines_per_second));
+        let reading = tokio::spawn(async move {
+            let last_words = async {
+                let _ = unwanted.await;
+                tokio::time::sleep(LAST_WORDS).await;
+            };
+            tokio::select! {
+                () = read => {}
+                () = last_words => {}
+            }
+        });
+        Self { tail, reading, _wanted: wanted }
     }
 
     /// The end of what the program has said, when it has ended: at most 2 KiB.
@@ -83,8 +96,7 @@ impl Line {
         if let Some(left_out) = pace.step() {
             let text = String::from_utf8_lossy(&kept);
             let cut = bytes - kept.len();
-            // In the form of a literal: what a program has repeated of its input makes no lines of its own.
-            tracing::info!(agent, line = ?text.trim_end(), cut, left_out, "the agent's stderr");
+            tracing::info!(agent, line = text.trim_end(), cut, left_out, "the agent's stderr");
         }
     }
 }
