@@ -189,7 +189,7 @@ impl Layers {
         // The development key is not a setting: it is read where it is used, and shown nowhere. What is logged
         // is decided before there are settings, and so is which file is read.
         let environment = Env::prefixed(ENVIRONMENT)
-            .ignore(&["dev_key", "state_dir", "log", "config"])
+            .ignore(&["dev_key", "state_dir", "log", "log_format", "config"])
             .map(|key| key.as_str().replace("__", ".").replace('_', "-").into());
         figment = figment.merge(environment);
         for (key, value) in set {

@@ -20,12 +20,13 @@ pub(super) struct Output {
     remarks: Box<dyn Write>,
     format: Format,
     verbose: bool,
+    logged: bool,
     live: Live,
 }
 
 impl Output {
     pub(super) fn new(results: Box<dyn Write>, remarks: Box<dyn Write>) -> Self {
-        Self { results, remarks, format: Format::Text, verbose: false, live: Live::default() }
+        Self { results, remarks, format: Format::Text, verbose: false, logged: false, live: Live::default() }
     }
 
     pub(super) fn set_format(&mut self, format: Format) {
@@ -34,6 +35,11 @@ impl Output {
 
     pub(super) fn set_verbose(&mut self, verbose: bool) {
         self.verbose = verbose;
+    }
+
+    /// Remarks become records of the log: whoever reads standard error finds nothing else there.
+    pub(super) fn log_remarks(&mut self) {
+        self.logged = true;
     }
 
     pub(super) fn is_json(&self) -> bool {
@@ -71,6 +77,14 @@ impl Output {
 
     /// A remark for whoever watches. Nothing depends on it, so nothing fails with it.
     pub(super) fn remark(&mut self, text: &str) {
+        if self.logged {
+            tracing::info!("{text}");
+        } else {
+            self.say(text);
+        }
+    }
+
+    fn say(&mut self, text: &str) {
         let text = super::text::clean(text);
         let Self { remarks, live, .. } = self;
         let _ = live.around(|| writeln!(remarks, "{text}").and_then(|()| remarks.flush()));
@@ -82,9 +96,9 @@ impl Output {
         if self.is_json() {
             return self.line(&Envelope { error: failure });
         }
-        self.remark(&format!("error: {}", failure.message));
+        self.say(&format!("error: {}", failure.message));
         if let Some(hint) = &failure.hint {
-            self.remark(&format!("hint: {hint}"));
+            self.say(&format!("hint: {hint}"));
         }
         Ok(())
     }

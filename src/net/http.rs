@@ -252,9 +252,9 @@ impl Exchange {
             self.worker.counters().count_foreign(foreign);
             tracing::info!(
                 peer = %self.peer,
-                target = ?target.map(|target| shown(target.as_bytes())),
-                host = ?values(header::HOST).next().map(shown),
-                origin = ?values(header::ORIGIN).next().map(shown),
+                asked = target.map(|target| shown(target.as_bytes())),
+                host = values(header::HOST).next().map(shown),
+                origin = values(header::ORIGIN).next().map(shown),
                 refused = ?foreign,
                 "a request from elsewhere was refused"
             );

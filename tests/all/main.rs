@@ -43,6 +43,7 @@ mod keepalive;
 mod leaks;
 mod lifecycle;
 mod line;
+mod logs;
 mod operations;
 mod origins;
 mod parity;
