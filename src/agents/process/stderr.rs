@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use super::mask;
 use super::text::printable;
 
 /// A program's stderr, which is being read. When this is dropped, what is in the pipe by then still comes to the log.
@@ -45,10 +46,8 @@ impl Stderr {
         // A process that has left the program's group may hold it open.
         let _ = tokio::time::timeout(LAST_WORDS, self.reading).await;
         let tail = lock(&self.tail);
-        let (bytes, is_cut) = (tail.iter().copied().collect::<Vec<_>>(), tail.len() == TAIL_BYTES);
-        let text = printable(&String::from_utf8_lossy(&bytes));
-        let whole = text.split_once('\n').filter(|_| is_cut).map_or(&*text, |(_, whole)| whole);
-        whole.trim().to_owned()
+        let (bytes, is_cut) = (tail.iter().copied().collect::<Vec<_>>(), tail.len() == kept_bytes());
+        last_words(&String::from_utf8_lossy(&bytes), is_cut)
     }
 }
 
@@ -66,9 +65,26 @@ async fn read(mut stderr: ChildStderr, tail: Arc<Mutex<VecDeque<u8>>>, agent: Ar
     line.log(&agent, &mut pace);
 }
 
+/// What is shown of the end. Where something before it was cut off, it begins with a line, or else behind what may be the rest of
+/// a secret.
+fn last_words(text: &str, is_cut: bool) -> String {
+    let text = printable(&mask::hide(text));
+    let text = match text.split_once('\n') {
+        _ if !is_cut => &*text,
+        Some((_, whole)) => whole,
+        None => &text[text.ceil_char_boundary(mask::longest())..],
+    };
+    text[text.ceil_char_boundary(text.len().saturating_sub(TAIL_BYTES))..].trim().to_owned()
+}
+
+/// How much of the end is kept, so that a secret in what is shown of it is there whole.
+fn kept_bytes() -> usize {
+    TAIL_BYTES + mask::longest()
+}
+
 fn keep(tail: &mut VecDeque<u8>, bytes: &[u8]) {
-    let new = &bytes[bytes.len().saturating_sub(TAIL_BYTES)..];
-    let gone = (tail.len() + new.len()).saturating_sub(TAIL_BYTES);
+    let new = &bytes[bytes.len().saturating_sub(kept_bytes())..];
+    let gone = (tail.len() + new.len()).saturating_sub(kept_bytes());
     tail.drain(..gone);
     tail.extend(new);
 }
@@ -84,7 +100,7 @@ impl Line {
     fn push(&mut self, piece: &[u8]) {
         let piece = piece.strip_suffix(b"\n").unwrap_or(piece);
         self.bytes += piece.len();
-        let room = LINE_BYTES.saturating_sub(self.kept.len());
+        let room = (LINE_BYTES + mask::longest()).saturating_sub(self.kept.len());
         self.kept.extend(&piece[..piece.len().min(room)]);
     }
 
@@ -94,8 +110,9 @@ impl Line {
             return;
         }
         if let Some(left_out) = pace.step() {
-            let text = String::from_utf8_lossy(&kept);
-            let cut = bytes - kept.len();
+            let text = mask::hide(&String::from_utf8_lossy(&kept));
+            let text = &text[..text.floor_char_boundary(LINE_BYTES)];
+            let cut = bytes.saturating_sub(LINE_BYTES);
             tracing::info!(agent, line = text.trim_end(), cut, left_out, "the agent's stderr");
         }
     }
@@ -134,7 +151,7 @@ fn lock(tail: &Mutex<VecDeque<u8>>) -> MutexGuard<'_, VecDeque<u8>> {
     tail.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// How much of its end is kept.
+/// How much of its end is shown.
 const TAIL_BYTES: usize = 2 << 10;
 /// How much of one line is logged.
 const LINE_BYTES: usize = 1 << 10;
@@ -151,9 +168,9 @@ mod tests {
         for n in 0..1_000 {
             keep(&mut tail, format!("line {n}\n").as_bytes());
         }
-        assert_eq!(tail.len(), TAIL_BYTES);
+        assert_eq!(tail.len(), kept_bytes());
         keep(&mut tail, &[b'x'; 10_000]);
-        assert!(tail.len() == TAIL_BYTES && tail.iter().all(|byte| *byte == b'x'));
+        assert!(tail.len() == kept_bytes() && tail.iter().all(|byte| *byte == b'x'));
     }
 
     #[tokio::test(start_paused = true)]
