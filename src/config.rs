@@ -3,6 +3,8 @@
 //! Every key can be set in each of these ways: `limits.net.connections` is that in the file's `[limits.net]`, and
 //! `A2A_WEBCAP_LIMITS__NET__CONNECTIONS` in the environment.
 
+mod redact;
+
 use std::ffi::OsString;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -243,7 +245,9 @@ pub struct ConfigError(Box<figment::Error>);
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let error = &self.0;
-        let Kind::UnknownField(name, known) = &error.kind else { return fmt::Display::fmt(error, f) };
+        let Kind::UnknownField(name, known) = &error.kind else {
+            return f.write_str(&redact::told(error));
+        };
         let under: String =
             error.path.iter().filter(|part| *part != name).map(|part| format!("{part}.")).collect();
         write!(f, "there is no setting `{under}{name}`")?;
