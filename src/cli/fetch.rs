@@ -109,7 +109,7 @@ async fn fetch(endpoint: &Endpoint, path: &str, place: &str) -> Result<Vec<u8>, 
     let status = response.status();
     if status != StatusCode::OK {
         let to = response.headers().get(LOCATION).and_then(|to| to.to_str().ok());
-        let to = to.map_or_else(String::new, |to| format!(", which points to {}", super::text::clean(to)));
+        let to = to.map_or_else(String::new, |to| format!(", which points to {}", super::text::one_line(to)));
         return Err(CliError::card_not_found(format!(
             "{place}: there is no card: HTTP {}{to}",
             status.as_u16()
