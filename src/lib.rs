@@ -67,6 +67,8 @@ pub mod net;
 #[cfg(feature = "server")]
 pub mod operations;
 #[cfg(feature = "server")]
+mod private;
+#[cfg(feature = "server")]
 pub mod server;
 #[cfg(feature = "server")]
 pub mod service;

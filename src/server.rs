@@ -260,9 +260,6 @@ impl Builder {
             return Err(problem);
         }
         let Self { config, mut agents, keys, clock, audit, store, .. } = self;
-        if !config.listen.ip().is_loopback() && !config.insecure_plaintext {
-            return Err(StartError::Plaintext(config.listen));
-        }
         let allowed = allowed(&config)?;
         if agents.is_empty() {
             let agent = agents::open(&config.agent, &config.limits.process).await?;
@@ -336,15 +333,15 @@ impl fmt::Debug for Builder {
 /// # Errors
 /// As those of [`Builder::start`].
 pub fn check(config: &Config) -> Result<(), StartError> {
-    if !config.listen.ip().is_loopback() && !config.insecure_plaintext {
-        return Err(StartError::Plaintext(config.listen));
-    }
     agents::check(&config.agent)?;
     allowed(config).map(|_| ())
 }
 
-/// Who may talk to the server from where.
+/// Who may talk to the server from where, if it may listen there at all.
 fn allowed(config: &Config) -> Result<Allowed, StartError> {
+    if !config.listen.ip().is_loopback() && !config.insecure_plaintext {
+        return Err(StartError::Plaintext(config.listen));
+    }
     let refused = |setting| move |error| StartError::Allowed { setting, error };
     let mut allowed = Allowed::listening(config.listen.ip());
     if let Some(url) = &config.public_url {

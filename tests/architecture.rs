@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[&[&str]] = &[
     &["fault"],
     &["model"],
-    &["clock", "limits", "shutdown"],
+    &["clock", "limits", "private", "shutdown"],
     &["store", "auth"],
     &["authority"],
     &["operations", "agent"],

@@ -1,8 +1,9 @@
 //! What is measured against what: a server and a client, run in turns.
 
 use crate::Outcome;
+use crate::bar::Bar;
 use crate::process::{CLIENT_CORE, Process};
-use crate::statistics::{Bar, Sample};
+use crate::statistics::Sample;
 
 /// Something that is run again and again, and the server whose CPU it costs.
 pub(crate) struct Contender {

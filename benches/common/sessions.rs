@@ -4,9 +4,9 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use crate::Outcome;
+use crate::bar::Bar;
 use crate::plan::Plan;
 use crate::process::Process;
-use crate::statistics::Bar;
 
 /// Opens sessions and looks at the server's memory. The client is told on each line how many there are to be in all.
 pub(crate) fn measure(plan: Plan, server: &Process, mut client: Process, bar: Bar) -> Outcome<bool> {

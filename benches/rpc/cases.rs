@@ -1,9 +1,10 @@
 //! The cases that compare with an echo, and the names of all.
 
+use crate::bar::Bar;
 use crate::contender::{Contender, print_ratio};
 use crate::plan::{Case, Plan};
 use crate::process::{Process, SERVER_CORE};
-use crate::statistics::{Bar, Sample};
+use crate::statistics::Sample;
 use crate::{Outcome, flight, idle, million};
 
 pub(crate) const CASES: &[Case] = &[

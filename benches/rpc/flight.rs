@@ -16,9 +16,10 @@ use tokio::sync::oneshot;
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::timeout;
 
+use crate::bar::Bar;
 use crate::plan::Plan;
 use crate::process::{Process, SERVER_CORE};
-use crate::statistics::{Bar, Sample};
+use crate::statistics::Sample;
 use crate::wire::KEY;
 use crate::{Outcome, proxy, wire};
 

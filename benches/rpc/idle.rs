@@ -8,9 +8,9 @@ use a2a_webcap::wire::capnp::capability_capnp::session;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use tokio::task::LocalSet;
 
+use crate::bar::Bar;
 use crate::plan::Plan;
 use crate::process::{CLIENT_CORE, Process, SERVER_CORE, answer};
-use crate::statistics::Bar;
 use crate::wire::{authenticate, connect};
 use crate::{Outcome, sessions};
 

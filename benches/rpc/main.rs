@@ -24,6 +24,8 @@
 
 #![expect(clippy::print_stdout, reason = "a benchmark reports on the terminal")]
 
+#[path = "../common/bar.rs"]
+mod bar;
 mod calls;
 mod cases;
 #[path = "../common/contender.rs"]

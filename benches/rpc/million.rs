@@ -1,9 +1,10 @@
 //! Whether a very long stream stays as fast as it began.
 
 use crate::Outcome;
+use crate::bar::Bar;
 use crate::contender::{Contender, print_ratio};
 use crate::plan::Plan;
-use crate::statistics::{Bar, Sample};
+use crate::statistics::Sample;
 
 /// The case: the second half's time against the first's, and the server's memory at the end.
 pub(crate) fn measure(plan: Plan) -> Outcome<bool> {

@@ -1,12 +1,12 @@
 //! Durable events a second, with 256 updates in flight.
 
 use crate::Outcome;
+use crate::bar::Bar;
 use crate::contender::print_ratio;
 use crate::disk::Scratch;
 use crate::plain::{Plain, Wrote};
 use crate::plan::Plan;
 use crate::process::Process;
-use crate::statistics::Bar;
 
 /// Both cores: agents, the engine's writer and the disk's thread share them.
 const CORES: &str = "0,1";

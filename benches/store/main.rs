@@ -21,6 +21,8 @@
 #![expect(clippy::print_stdout, reason = "a benchmark reports on the terminal")]
 
 mod append;
+#[path = "../common/bar.rs"]
+mod bar;
 mod commits;
 #[path = "../common/contender.rs"]
 mod contender;

@@ -12,11 +12,12 @@ use a2a_webcap::store::embedded::EmbeddedStore;
 use a2a_webcap::store::{Cursor, ListFilter, PageRequest, Store};
 
 use crate::Outcome;
+use crate::bar::Bar;
 use crate::disk::{self, Scratch};
 use crate::fill::{AGENT, CONTEXT_TASKS, OWNER, context_id, fill, finished, task_id};
 use crate::plan::Plan;
 use crate::process::{CLIENT_CORE, Process, answer};
-use crate::statistics::{Bar, Sample};
+use crate::statistics::Sample;
 
 /// What is asked for, its name, and the bar on the time out of many to that out of few.
 const KINDS: &[(&str, &str, Bar)] = &[

@@ -8,12 +8,13 @@ use a2a_webcap::limits::StoreLimits;
 use a2a_webcap::store::Store as _;
 use a2a_webcap::store::embedded::EmbeddedStore;
 
+use crate::bar::Bar;
 use crate::contender::print_ratio;
 use crate::disk::Scratch;
 use crate::fill::fill;
 use crate::plan::Plan;
 use crate::process::{Process, answer};
-use crate::statistics::{Bar, Sample};
+use crate::statistics::Sample;
 use crate::{BOTH_CORES, Outcome};
 
 /// Seconds for each gigabyte of log.

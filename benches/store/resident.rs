@@ -3,11 +3,12 @@
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use crate::bar::Bar;
 use crate::contender::{Contender, print_ratio};
 use crate::disk::{self, Scratch};
 use crate::plan::Plan;
 use crate::process::{Process, SERVER_CORE};
-use crate::statistics::{Bar, Sample};
+use crate::statistics::Sample;
 use crate::{Outcome, streams8};
 
 /// Megabytes.

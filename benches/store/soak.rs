@@ -1,10 +1,11 @@
 //! Whether a server that runs for long, and forgets what it is told to forget, stays as it is.
 
+use crate::bar::Bar;
 use crate::contender::{Contender, print_ratio};
 use crate::disk::{self, Scratch};
 use crate::plan::Plan;
 use crate::process::{Process, SERVER_CORE};
-use crate::statistics::{Bar, Sample};
+use crate::statistics::Sample;
 use crate::{Outcome, streams8};
 
 /// Events of each task: submitted, chunks, completed.

@@ -1,11 +1,12 @@
 //! 8-event streams through real connections, each event durable before it is seen.
 
+use crate::bar::Bar;
 use crate::contender::{Contender, print_ratio};
 use crate::disk::Scratch;
 use crate::plain::{Plain, Wrote};
 use crate::plan::Plan;
 use crate::process::Process;
-use crate::statistics::{Bar, Sample};
+use crate::statistics::Sample;
 use crate::{BOTH_CORES, Outcome};
 
 /// Events of one stream.

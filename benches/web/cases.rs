@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
+use crate::bar::Bar;
 use crate::contender::{Contender, print_ratio};
 use crate::plan::{Case, Plan};
 use crate::process::{CLIENT_CORE, Process, SERVER_CORE};
 use crate::speech::url;
-use crate::statistics::{Bar, Sample};
+use crate::statistics::Sample;
 use crate::wire::KEY;
 use crate::{Outcome, batch, idle};
 

@@ -6,10 +6,10 @@ use std::time::Instant;
 
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 
+use crate::bar::Bar;
 use crate::plan::Plan;
 use crate::process::{CLIENT_CORE, Process, SERVER_CORE, answer};
 use crate::speech::{Speech, answered};
-use crate::statistics::Bar;
 use crate::wire::KEY;
 use crate::{Outcome, sessions};
 

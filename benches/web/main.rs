@@ -12,6 +12,8 @@
 
 #![expect(clippy::print_stdout, reason = "a benchmark reports on the terminal")]
 
+#[path = "../common/bar.rs"]
+mod bar;
 mod batch;
 mod calls;
 mod cases;

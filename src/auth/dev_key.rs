@@ -4,13 +4,14 @@
 //! made at the first start. The file is for its owner's eyes only: mode 0600, and refused otherwise.
 
 use std::fmt;
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::CREDENTIAL_BYTES;
 use super::api_key::{ApiKey, ApiKeyError};
 use crate::fault::Fault;
+use crate::private;
 
 /// The environment variable that sets the key. The caller reads it, so that tests need not.
 pub const DEV_KEY_VARIABLE: &str = "A2A_WEBCAP_DEV_KEY";
@@ -72,7 +73,9 @@ impl DevKey {
         }
         let file = File::open(&path).map_err(failed)?;
         // Of the open file, not of the path: nobody can put another in its place in between.
-        refuse_if_shared(&file.metadata().map_err(failed)?, &path)?;
+        if let Some(mode) = private::shared_mode(&file.metadata().map_err(failed)?) {
+            return Err(DevKeyError::Shared { path, mode });
+        }
         let mut bytes = Vec::new();
         file.take(CREDENTIAL_BYTES as u64 + 2).read_to_end(&mut bytes).map_err(failed)?;
         let text =
@@ -88,7 +91,7 @@ impl DevKey {
         let path = dir.join(DEV_KEY_FILE);
         let failed = |error| DevKeyError::Io { doing: "create", path: path.clone(), error };
         let key = ApiKey::generate().map_err(DevKeyError::NoRandomness)?;
-        owners_directory(dir).map_err(failed)?;
+        private::make_dir(dir).map_err(failed)?;
         let draft = Draft::write(dir, key.expose()).map_err(failed)?;
         // A link, unlike a rename, never replaces a key that another process has already shown.
         match fs::hard_link(&draft.0, &path) {
@@ -97,7 +100,7 @@ impl DevKey {
             Err(error) => return Err(failed(error)),
         }
         drop(draft);
-        File::open(dir).and_then(|dir| dir.sync_all()).map_err(failed)?;
+        private::sync_dir(dir).map_err(failed)?;
         Ok(Some(Self { key, origin: DevKeyOrigin::Created(path) }))
     }
 }
@@ -112,11 +115,7 @@ impl Draft {
         let mut random = [0; 8];
         getrandom::fill(&mut random).map_err(io::Error::other)?;
         let path = dir.join(format!("{DEV_KEY_FILE}.{:016x}.new", u64::from_ne_bytes(random)));
-        let mut options = OpenOptions::new();
-        options.write(true).create_new(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let mut file = options.open(&path)?;
+        let mut file = private::options().write(true).create_new(true).open(&path)?;
         let draft = Self(path);
         file.write_all(text.as_bytes())?;
         file.write_all(b"\n")?;
@@ -130,28 +129,6 @@ impl Drop for Draft {
         // Nothing can be done if it fails; the draft is its owner's alone and opens nothing.
         let _ = fs::remove_file(&self.0);
     }
-}
-
-fn owners_directory(dir: &Path) -> io::Result<()> {
-    let mut builder = DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(dir)
-}
-
-#[cfg(unix)]
-fn refuse_if_shared(metadata: &fs::Metadata, path: &Path) -> Result<(), DevKeyError> {
-    let mode = std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o777;
-    if mode & 0o077 != 0 {
-        return Err(DevKeyError::Shared { path: path.to_owned(), mode });
-    }
-    Ok(())
-}
-
-#[cfg(not(unix))]
-fn refuse_if_shared(_: &fs::Metadata, _: &Path) -> Result<(), DevKeyError> {
-    Ok(()) // No mode bits there; the user's own directory is private by default.
 }
 
 /// Why there is no development key. Each says what to do.

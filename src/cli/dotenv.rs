@@ -3,13 +3,15 @@
 //! A line is `A2ACLI_NAME=value`, as in the environment, which wins over every file. Nothing here is ever written.
 
 use std::collections::BTreeMap;
-use std::io::Read as _;
+use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Command};
 
 use super::error::CliError;
+use crate::private;
 
 /// What the files say.
 #[derive(Debug, Default)]
@@ -33,7 +35,7 @@ impl DotEnv {
     pub(super) fn read(explicit: Option<&Path>) -> Result<Self, CliError> {
         let mut found = Self::default();
         if let Some(path) = explicit {
-            let text = read_bounded(path);
+            let text = read(path);
             let text =
                 text.map_err(|error| CliError::usage(format!("--config {}: {error}", path.display())))?;
             found.add(&text, path);
@@ -55,7 +57,7 @@ impl DotEnv {
             self.remarks.push(format!("{}: not read, as it is not yours", path.display()));
             return;
         }
-        match read_bounded(path) {
+        match read(path) {
             Ok(text) => self.add(&text, path),
             Err(error) => self.remarks.push(format!("{}: not read: {error}", path.display())),
         }
@@ -124,13 +126,9 @@ fn parse(text: &str) -> impl Iterator<Item = (String, String)> {
     })
 }
 
-fn read_bounded(path: &Path) -> std::io::Result<String> {
-    let mut text = String::new();
-    std::fs::File::open(path)?.take(LARGEST + 1).read_to_string(&mut text)?;
-    if text.len() as u64 > LARGEST {
-        return Err(std::io::Error::other(format!("longer than {LARGEST} bytes")));
-    }
-    Ok(text)
+fn read(path: &Path) -> io::Result<String> {
+    let bytes = private::read_at_most(File::open(path)?, LARGEST)?;
+    String::from_utf8(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
 const LARGEST: u64 = 64 << 10;
@@ -147,16 +145,9 @@ fn is_own(_: &Path) -> bool {
     true
 }
 
-#[cfg(unix)]
 fn others_can_read(path: &Path) -> Option<String> {
-    use std::os::unix::fs::PermissionsExt as _;
-    let open = std::fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o077 != 0);
-    open.then(|| format!("warning: others can read the secret in {0}: chmod 600 {0}", path.display()))
-}
-
-#[cfg(not(unix))]
-fn others_can_read(_: &Path) -> Option<String> {
-    None
+    private::shared_mode(&std::fs::metadata(path).ok()?)?;
+    Some(format!("warning: others can read the secret in {0}: chmod 600 {0}", path.display()))
 }
 
 #[cfg(test)]

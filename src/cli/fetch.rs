@@ -1,7 +1,7 @@
 //! Agent cards: from a host, a URL or a file, and which of the places that they name this tool can talk to.
 
-use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,6 +15,7 @@ use tokio::net::TcpStream;
 use super::error::CliError;
 use crate::client::Endpoint;
 use crate::model::{AgentCard, AgentInterface};
+use crate::private;
 use crate::server::{CAPNP_BINDING, CAPNWEB_BINDING};
 
 /// A card, and how it was written.
@@ -68,7 +69,7 @@ impl Reference {
             Self::Socket(_) => return Ok(None),
             Self::File(path) => {
                 let place = path.display().to_string();
-                let read = read_bounded(path);
+                let read = File::open(path).and_then(|file| private::read_at_most(file, LARGEST_CARD));
                 (read.map_err(|error| CliError::card_not_found(format!("{place}: {error}")))?, place)
             }
             Self::Url(endpoint, path) => {
@@ -129,15 +130,6 @@ fn file(reference: &str) -> Option<PathBuf> {
     let path =
         reference.starts_with(['/', '.']) || (!reference.contains("://") && reference.ends_with(".json"));
     path.then(|| PathBuf::from(reference))
-}
-
-fn read_bounded(path: &Path) -> std::io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let read = std::fs::File::open(path)?.take(LARGEST_CARD + 1).read_to_end(&mut bytes)?;
-    if read as u64 > LARGEST_CARD {
-        return Err(std::io::Error::other(format!("longer than {LARGEST_CARD} bytes: not an agent card")));
-    }
-    Ok(bytes)
 }
 
 /// The interface to talk to: the first that the caller prefers, else the first of the card, of those that this tool

@@ -3,14 +3,15 @@
 //! It is `keys.json` in the state directory: a list of what `[[keys]]` of the configuration holds. It is replaced
 //! whole, by one process at a time, so that who reads it reads either the old or the new one.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
+use std::fs::{self, File};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::error::CliError;
 use crate::auth::KeyEntry;
 use crate::config::Config;
+use crate::private;
 
 /// The file. It need not be there.
 #[derive(Clone, Debug)]
@@ -38,18 +39,12 @@ impl KeyFile {
 
     /// The keys; none where there is no file.
     pub(super) fn read(&self) -> Result<Vec<KeyEntry>, CliError> {
-        let mut bytes = Vec::new();
-        match File::open(&self.0) {
+        let file = match File::open(&self.0) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(self.failed(&error)),
-            Ok(file) => {
-                self.refuse_if_shared(&file)?;
-                file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(|error| self.failed(&error))?;
-            }
-        }
-        if bytes.len() as u64 > LARGEST {
-            return Err(self.failed(&io::Error::other(format!("longer than {LARGEST} bytes"))));
-        }
+            opened => opened.map_err(|error| self.failed(&error))?,
+        };
+        self.refuse_if_shared(&file)?;
+        let bytes = private::read_at_most(file, LARGEST).map_err(|error| self.failed(&error))?;
         serde_json::from_slice(&bytes).map_err(|error| self.failed(&unread(&error)))
     }
 
@@ -60,41 +55,33 @@ impl KeyFile {
     ) -> Result<T, CliError> {
         let failed = |error: io::Error| self.failed(&error);
         let dir = self.0.parent().unwrap_or(Path::new("."));
-        private(DirBuilder::new().recursive(true)).create(dir).map_err(failed)?;
+        private::make_dir(dir).map_err(failed)?;
         // Let go of when it is closed.
-        let mut options = OpenOptions::new();
-        own(options.write(true).create(true).truncate(false));
-        let lock = options.open(self.0.with_extension("lock")).map_err(failed)?;
+        let lock = private::options().write(true).create(true).open(self.0.with_extension("lock"));
+        let lock = lock.map_err(failed)?;
         lock.lock().map_err(failed)?;
         let mut keys = self.read()?;
         let result = change(&mut keys)?;
         let fresh = self.0.with_extension("new");
         let _ = fs::remove_file(&fresh);
-        let mut file = own(OpenOptions::new().write(true).create_new(true)).open(&fresh).map_err(failed)?;
+        let mut file = private::options().write(true).create_new(true).open(&fresh).map_err(failed)?;
         let mut json = serde_json::to_vec_pretty(&keys).map_err(|error| failed(error.into()))?;
         json.push(b'\n');
         file.write_all(&json).and_then(|()| file.sync_all()).map_err(failed)?;
         fs::rename(&fresh, &self.0).map_err(failed)?;
+        // Else a key that was said to be revoked could be back after a power loss.
+        private::sync_dir(dir).map_err(failed)?;
         Ok(result)
     }
 
-    #[cfg(unix)]
     fn refuse_if_shared(&self, file: &File) -> Result<(), CliError> {
-        use std::os::unix::fs::PermissionsExt as _;
-        let mode = file.metadata().map_err(|error| self.failed(&error))?.permissions().mode() & 0o777;
-        if mode & 0o077 == 0 {
-            return Ok(());
-        }
+        let metadata = file.metadata().map_err(|error| self.failed(&error))?;
+        let Some(mode) = private::shared_mode(&metadata) else { return Ok(()) };
         let path = self.0.display();
         let error = CliError::usage(format!(
             "{path} is open to others (mode {mode:o}); who can write it can come in"
         ));
         Err(error.hint(format!("chmod 600 {path}")))
-    }
-
-    #[cfg(not(unix))]
-    fn refuse_if_shared(&self, _: &File) -> Result<(), CliError> {
-        Ok(())
     }
 
     fn failed(&self, error: &io::Error) -> CliError {
@@ -110,28 +97,6 @@ fn unread(error: &serde_json::Error) -> io::Error {
         _ => "not JSON",
     };
     io::Error::other(format!("{what}: line {}, column {}", error.line(), error.column()))
-}
-
-#[cfg(unix)]
-fn own(options: &mut OpenOptions) -> &mut OpenOptions {
-    use std::os::unix::fs::OpenOptionsExt as _;
-    options.mode(0o600)
-}
-
-#[cfg(not(unix))]
-fn own(options: &mut OpenOptions) -> &mut OpenOptions {
-    options
-}
-
-#[cfg(unix)]
-fn private(builder: &mut DirBuilder) -> &mut DirBuilder {
-    use std::os::unix::fs::DirBuilderExt as _;
-    builder.mode(0o700)
-}
-
-#[cfg(not(unix))]
-fn private(builder: &mut DirBuilder) -> &mut DirBuilder {
-    builder
 }
 
 /// 4,096 keys with long names.

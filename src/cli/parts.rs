@@ -1,12 +1,12 @@
 //! The parts of a message, from flags whose order matters.
 
-use std::io::Read as _;
 use std::path::Path;
 
 use clap::ArgMatches;
 
 use super::error::CliError;
 use crate::model::Part;
+use crate::private;
 
 /// A flag that makes a part, or says something about the one before.
 enum Flag<'a> {
@@ -76,13 +76,8 @@ fn data(path: &str) -> Result<Part, CliError> {
 }
 
 fn bounded(path: &str, from: impl std::io::Read) -> Result<Vec<u8>, CliError> {
-    let mut bytes = Vec::new();
-    from.take(LARGEST_FILE + 1).read_to_end(&mut bytes).map_err(|error| unusable(path, &error))?;
-    if bytes.len() as u64 > LARGEST_FILE {
-        let message = format!("{path}: longer than {LARGEST_FILE} bytes; put it somewhere and send its URL");
-        return Err(CliError::usage(message));
-    }
-    Ok(bytes)
+    let read = private::read_at_most(from, LARGEST_FILE);
+    read.map_err(|error| unusable(path, &error).hint("what is large is put somewhere, and its URL sent"))
 }
 
 fn unusable(path: &str, error: &std::io::Error) -> CliError {

@@ -18,10 +18,21 @@ pub(super) struct Counters {
     pub(super) refused_turns: AtomicU64,
     /// By [`LAGS`], each without those before.
     lags: [AtomicU64; LAGS.len() + 1],
+    lag_sum: AtomicU64,
 }
 
 /// Events that a reader may be behind.
 const LAGS: [u64; 7] = [0, 1, 8, 64, 512, 4_096, 32_768];
+
+/// How far subscribers were behind each time that they looked for events.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Lags {
+    /// Upper bounds in events, each with how many looks found no more than that and more than the bound before; the
+    /// last one is infinite.
+    pub buckets: Vec<(f64, u64)>,
+    /// All that was found, summed up.
+    pub sum: u64,
+}
 
 /// The engine's numbers at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -71,13 +82,13 @@ impl Counters {
     /// A reader looks, and is so many events behind.
     pub(super) fn note_lag(&self, events: u64) {
         self.lags[LAGS.partition_point(|most| *most < events)].fetch_add(1, Ordering::Relaxed);
+        self.lag_sum.fetch_add(events, Ordering::Relaxed);
     }
 
-    /// How far readers were behind: upper bounds, each with how many looks found no more and more than the bound
-    /// before; the last one is infinite.
-    pub(super) fn lags(&self) -> Vec<(f64, u64)> {
+    pub(super) fn lags(&self) -> Lags {
         let bounds = LAGS.into_iter().map(|most| most as f64).chain([f64::INFINITY]);
-        bounds.zip(self.lags.iter().map(|count| count.load(Ordering::Relaxed))).collect()
+        let buckets = bounds.zip(self.lags.iter().map(|count| count.load(Ordering::Relaxed))).collect();
+        Lags { buckets, sum: self.lag_sum.load(Ordering::Relaxed) }
     }
 }
 

@@ -49,7 +49,7 @@ use crate::limits::EngineLimits;
 use crate::model::{Id, Task, TaskState};
 use crate::store::{Store, Stored};
 
-pub use self::counters::Counts;
+pub use self::counters::{Counts, Lags};
 pub use self::feed::{Feed, FeedKind, Start};
 pub use self::fold::trimmed;
 pub use self::recover::Recovered;
@@ -315,9 +315,8 @@ impl Engine {
         self.counters.read(self.writer.queued())
     }
 
-    /// How far subscribers were behind each time they looked for events: upper bounds, each with how many looks found
-    /// no more than that and more than the bound before; the last one is infinite.
-    pub fn lags(&self) -> Vec<(f64, u64)> {
+    /// How far subscribers were behind each time that they looked for events.
+    pub fn lags(&self) -> Lags {
         self.counters.lags()
     }
 

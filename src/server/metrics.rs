@@ -8,7 +8,7 @@ use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet, 
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::engine::Counts;
+use crate::engine::{Counts, Lags};
 use crate::model::TaskState;
 use crate::net::{NetCounters, Refusal};
 use crate::service::{AgentService, Measured, Method};
@@ -19,7 +19,7 @@ struct Snapshot {
     counts: Counts,
     tasks: BTreeMap<TaskState, u64>,
     calls: Vec<(Method, Measured)>,
-    lags: Vec<(f64, u64)>,
+    lags: Lags,
     net: Vec<Number>,
     closes: BTreeMap<&'static str, u64>,
     refused: [(&'static str, u64); 4],
@@ -130,7 +130,7 @@ impl Snapshot {
         let help = "How many events subscribers were behind when they read";
         let lag =
             encoder.encode_descriptor("a2a_subscriber_lag_events", help, None, MetricType::Histogram)?;
-        histogram(lag, 0.0, &self.lags)
+        histogram(lag, self.lags.sum as f64, &self.lags.buckets)
     }
 
     fn tasks(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {

@@ -1,12 +1,8 @@
 //! What nobody may learn, and what somebody without credentials may do.
 
-use std::time::Duration;
-
-use a2a_webcap::auth::{ApiKey, KeyEntry};
 use a2a_webcap::client::{Cursor, SendCall};
-use a2a_webcap::clock::Clock;
 use a2a_webcap::fault::FaultKind;
-use a2a_webcap::model::{ListTasksRequest, Message, SendMessageRequest, SendMessageResponse, Timestamp};
+use a2a_webcap::model::{ListTasksRequest, Message, SendMessageRequest, SendMessageResponse};
 use a2a_webcap::wire::capnp::Encode as _;
 use a2a_webcap::wire::capnp::capability_capnp::{operations, session};
 use capnp::capability::FromClientHook as _;
@@ -102,16 +98,7 @@ async fn cw_30_a_foreign_task_and_a_missing_one_answer_the_same_byte_for_byte() 
 
 #[tokio::test(flavor = "local")]
 async fn wrong_missing_expired_and_future_credentials_answer_the_same_byte_for_byte() {
-    let noon = Timestamp::from_unix_nanos(1_000_000_000_000);
-    let (old, early) = (ApiKey::generate().unwrap(), ApiKey::generate().unwrap());
-    let world = World::of(|builder| {
-        let later = noon.saturating_add(Duration::from_secs(60));
-        let builder = builder
-            .key(KeyEntry { expires: Some(noon), ..old.entry("alice") })
-            .key(KeyEntry { not_before: Some(later), ..early.entry("alice") });
-        builder.agent(a2a_webcap::agents::Echo).clock(Clock::standing_at(noon))
-    })
-    .await;
+    let (world, [old, early]) = World::with_untimely_keys().await;
     let raw = Raw::connect(&world).await;
     let missing = refusal!(raw.service.authenticate_request());
     let long = "x".repeat(9_000);

@@ -213,17 +213,11 @@ fn difference(vector: &Vector, played: &Value) -> Option<String> {
         let alike = played["status"] == expected["status"] && said == agreed;
         return (!alike).then(|| format!("{}\n  expected {expected}\n  said     {played}", vector.name));
     }
-    for (i, step) in vector.steps.iter().enumerate() {
-        let said = frames(played["steps"][i].as_array().unwrap().iter().cloned(), Words::Ours(vector));
-        let out = deviation.map_or(&step.out, |deviation| &deviation.out[i]);
-        let expected = frames(out.iter().cloned(), Words::Ours(vector));
-        if said != expected {
-            return Some(format!(
-                "{} (step {i})\n  expected {}\n  said     {}",
-                vector.name,
-                Value::from(expected),
-                Value::from(said)
-            ));
+    for i in 0..vector.steps.len() {
+        let said = played["steps"][i].as_array().unwrap();
+        let wrong = vectors::difference(vector, i, said.iter().cloned());
+        if wrong.is_some() {
+            return wrong;
         }
     }
     let expected = deviation.map_or(&vector.end, |deviation| &deviation.end);

@@ -25,6 +25,7 @@ mod cli_terminal;
 mod client;
 mod console;
 mod deletion;
+mod documents;
 mod doubles;
 mod embedded;
 mod errors;

@@ -17,6 +17,7 @@ use crate::world::{ALICE, World, soon, until};
 pub(crate) const WORDS: &str = r#"
 card() { printf '{"card":{},"protocol":1%s}\n' "$1"; IFS= read -r server; }
 status() { printf '{"statusUpdate":{"taskId":"%s","status":{"state":"TASK_STATE_%s"}}}\n' "$1" "$2"; }
+data() { printf '{"artifactUpdate":{"taskId":"%s","artifact":{"artifactId":"turn","parts":[{"data":%s}]}}}\n' "$1" "$2"; }
 chunk() { printf '{"artifactUpdate":{"taskId":"%s","append":true,"artifact":{"artifactId":"a","parts":[{"text":"%s"}]}}}\n' "$1" "$2"; }
 next() {
   IFS= read -r line || return 1

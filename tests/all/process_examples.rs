@@ -12,7 +12,7 @@ use crate::process::{Served, answer, ask};
 use crate::world::soon;
 
 /// Whether a program is there. Where it is not, the test is skipped, and says so.
-fn has(program: &str) -> bool {
+pub(crate) fn has(program: &str) -> bool {
     let is_there =
         Command::new(program).arg(if program == "go" { "version" } else { "--version" }).output().is_ok();
     if !is_there {

@@ -35,7 +35,7 @@ async fn a_turn_has_what_there_is_to_know_and_its_message_as_a2a_writes_it() {
 card
 while next; do
   turn=${line#'{"turn":'}; turn=${turn%'}'}
-  printf '{"artifactUpdate":{"taskId":"%s","artifact":{"artifactId":"turn","parts":[{"data":%s}]}}}\n' "$task" "$turn"
+  data "$task" "$turn"
   case $text in ask) status "$task" INPUT_REQUIRED;; *) printf '{"turnEnd":{"taskId":"%s"}}\n' "$task";; esac
 done
 "#;

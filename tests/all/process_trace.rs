@@ -51,7 +51,7 @@ async fn ak_o07_traceparent_and_all_other_metadata_reach_a_program_unharmed() {
 card
 while next; do
   turn=${line#'{"turn":'}; turn=${turn%'}'}
-  printf '{"artifactUpdate":{"taskId":"%s","artifact":{"artifactId":"turn","parts":[{"data":%s}]}}}\n' "$task" "$turn"
+  data "$task" "$turn"
   status "$task" COMPLETED
 done
 "#;

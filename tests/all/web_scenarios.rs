@@ -2,10 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use a2a_webcap::auth::{ApiKey, KeyEntry};
 use a2a_webcap::client::SendCall;
-use a2a_webcap::clock::Clock;
-use a2a_webcap::model::{SendMessageResponse, Timestamp};
+use a2a_webcap::model::SendMessageResponse;
 use futures::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
@@ -204,16 +202,7 @@ async fn cw_30_a_foreign_task_and_a_missing_one_answer_the_same_frame() {
 
 #[tokio::test]
 async fn wrong_missing_expired_and_future_credentials_answer_the_same_frame() {
-    let noon = Timestamp::from_unix_nanos(1_000_000_000_000);
-    let (old, early) = (ApiKey::generate().unwrap(), ApiKey::generate().unwrap());
-    let world = World::of(|builder| {
-        let later = noon.saturating_add(Duration::from_secs(60));
-        let builder = builder
-            .key(KeyEntry { expires: Some(noon), ..old.entry("alice") })
-            .key(KeyEntry { not_before: Some(later), ..early.entry("alice") });
-        builder.agent(a2a_webcap::agents::Echo).clock(Clock::standing_at(noon))
-    })
-    .await;
+    let (world, [old, early]) = World::with_untimely_keys().await;
     let mut web = Web::connect(&world).await;
     let missing = web.ask(0, "authenticate", json!([])).await.unwrap_err();
     assert_eq!(code(&missing), (-31401, "UNAUTHENTICATED"));

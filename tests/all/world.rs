@@ -4,9 +4,12 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use a2a_webcap::Server;
+use a2a_webcap::auth::{ApiKey, KeyEntry};
 use a2a_webcap::client::{Client, Credentials};
+use a2a_webcap::clock::Clock;
 use a2a_webcap::engine::Counts;
 use a2a_webcap::limits::Limits;
+use a2a_webcap::model::Timestamp;
 use a2a_webcap::server::Builder;
 
 use crate::doubles::{Puppet, Stage};
@@ -54,6 +57,20 @@ impl World {
     /// With the echo agent.
     pub(crate) async fn echo() -> Self {
         Self::of(|builder| builder.agent(a2a_webcap::agents::Echo)).await
+    }
+
+    /// With the echo agent, and two keys that nobody may use: one has expired, the other is not valid yet.
+    pub(crate) async fn with_untimely_keys() -> (Self, [ApiKey; 2]) {
+        let noon = Timestamp::from_unix_nanos(1_000_000_000_000);
+        let later = noon.saturating_add(Duration::from_secs(60));
+        let (old, early) = (ApiKey::generate().unwrap(), ApiKey::generate().unwrap());
+        let world = Self::of(|builder| {
+            let builder = builder
+                .key(KeyEntry { expires: Some(noon), ..old.entry("alice") })
+                .key(KeyEntry { not_before: Some(later), ..early.entry("alice") });
+            builder.agent(a2a_webcap::agents::Echo).clock(Clock::standing_at(noon))
+        });
+        (world.await, [old, early])
     }
 
     /// With an agent that does what the test says, when it says so.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use ::capnweb::{Data, Error, Remote};
 use tokio::sync::oneshot;
 
-use super::connection::Connection;
+use super::connection::{Connection, Room};
 use super::delivery::{Ack, Deliveries, is_missing, thrown};
 use super::element::{Element, Method, reason};
 use super::reply::{self, Value};
@@ -109,15 +109,11 @@ impl Callback {
         }
     }
 
-    fn has_room(&self) -> bool {
-        self.has_room_beyond(0)
-    }
-
-    /// Whether there is room when this share of the window, in percent, counts as taken.
-    fn has_room_beyond(&self, percent: usize) -> bool {
-        let most = MOST_UNACKNOWLEDGED - MOST_UNACKNOWLEDGED * percent / 100;
+    /// Whether so much of every window is free, or nobody waits for it any more.
+    fn has_room(&self, room: Room) -> bool {
+        let most = room.bound(MOST_UNACKNOWLEDGED);
         self.deliveries.has_failed()
-            || (self.deliveries.unacknowledged() < most && self.connection.has_room(&self.targets(), percent))
+            || (self.deliveries.unacknowledged() < most && self.connection.has_room(&self.targets(), room))
     }
 
     /// Gives an element to the receiver, in the form that it wants. Queued when first polled.
@@ -269,13 +265,13 @@ impl Sink for Callback {
     }
 
     async fn ready(&mut self) {
-        if self.has_room() {
+        if self.has_room(Room::Any) {
             return;
         }
         // Until half of the window is free: else each acknowledgement is a frame by itself, and so is each event that
         // it lets go, and both sides wake for every one. If the connection is over, so are its objects, and this
         // stream with them.
-        self.connection.wait_for_room(|| self.has_room_beyond(50)).await;
+        self.connection.wait_for_room(|| self.has_room(Room::Half)).await;
     }
 
     async fn snapshot(&mut self, task: &Task, seq: u64) -> Result<()> {

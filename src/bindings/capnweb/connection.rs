@@ -177,15 +177,35 @@ impl Connection {
         let _ = line.wait_until(has_room).await;
     }
 
-    /// Whether another stream call may follow where this share of each target's window, in percent, counts as taken. A
-    /// few must remain for last ones.
-    pub(super) fn has_room(&self, targets: &[&Remote], percent: usize) -> bool {
+    /// Whether another stream call may follow, and so much of each target's window is free. A few calls must remain
+    /// for last ones.
+    pub(super) fn has_room(&self, targets: &[&Remote], room: Room) -> bool {
         let most = self.limits.calls / 2;
-        let taken = self.limits.stream_window_bytes / 100 * percent;
+        let window = self.limits.stream_window_bytes;
+        let taken = window - room.bound(window);
         let free = |session: &mut Session<Object>| {
             session.stats().questions < most && targets.iter().all(|target| session.window(target) > taken)
         };
         self.line.as_ref().is_none_or(|line| line.may_queue()) && self.session(free)
+    }
+}
+
+/// How much of a window has to be free.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Room {
+    /// Anything.
+    Any,
+    /// Half of it.
+    Half,
+}
+
+impl Room {
+    /// How much of the window may be in use.
+    pub(super) fn bound(self, window: usize) -> usize {
+        match self {
+            Self::Any => window,
+            Self::Half => window / 2,
+        }
     }
 }
 

@@ -15,7 +15,8 @@ use crate::model::{
     CancelTaskRequest, DeleteTaskPushNotificationConfigRequest, GetExtendedAgentCardRequest,
     GetTaskPushNotificationConfigRequest, GetTaskRequest, ListTaskPushNotificationConfigsRequest,
 };
-use crate::operations::Service as _;
+use crate::operations::{Caller, Service as _};
+use crate::service::AgentService;
 
 /// The names of the operations. The streaming send goes by A2A's name too.
 pub(super) const METHODS: &[&str] = &[
@@ -74,7 +75,7 @@ pub(super) async fn call(
         }
         "getExtendedAgentCard" => voice
             .value(&service.get_extended_agent_card(&caller, GetExtendedAgentCardRequest::default()).await?),
-        _ => push_config((session, voice), name, arguments).await,
+        _ => push_config((service, &caller), voice, name, arguments).await,
     }
 }
 
@@ -133,20 +134,19 @@ fn begun(
 }
 
 async fn push_config(
-    (session, voice): (&Session, &Voice),
+    (service, caller): (&AgentService, &Caller),
+    voice: &Voice,
     name: &str,
     mut arguments: Arguments,
 ) -> Result<Value> {
-    let caller = session.caller(voice.parameters());
-    let service = session.service();
     match name {
         "createTaskPushNotificationConfig" => {
-            voice.value(&service.create_push_config(&caller, arguments.push_config(voice)?).await?)
+            voice.value(&service.create_push_config(caller, arguments.push_config(voice)?).await?)
         }
         "getTaskPushNotificationConfig" => {
             let (task_id, id) = (arguments.id("taskId")?, arguments.id("id")?);
             let request = GetTaskPushNotificationConfigRequest { tenant: None, task_id, id };
-            voice.value(&service.get_push_config(&caller, request).await?)
+            voice.value(&service.get_push_config(caller, request).await?)
         }
         "listTaskPushNotificationConfigs" => {
             let task_id = arguments.id("taskId")?;
@@ -154,12 +154,12 @@ async fn push_config(
             let PageParams { page_size, page_token } = params;
             let request =
                 ListTaskPushNotificationConfigsRequest { tenant: None, task_id, page_size, page_token };
-            voice.value(&service.list_push_configs(&caller, request).await?)
+            voice.value(&service.list_push_configs(caller, request).await?)
         }
         _ => {
             let (task_id, id) = (arguments.id("taskId")?, arguments.id("id")?);
             let request = DeleteTaskPushNotificationConfigRequest { tenant: None, task_id, id };
-            service.delete_push_config(&caller, request).await?;
+            service.delete_push_config(caller, request).await?;
             // The old protocol says `null`.
             Ok(if voice.is_old() { Value::Null } else { Value::Undefined })
         }

@@ -8,9 +8,10 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use super::frame::{Frame, Seal, SegmentHead};
-use super::home::{OpenError, at, is_unused, make_private, read_format, sync_dir, write_format};
+use super::home::{OpenError, at, is_unused, read_format, write_format};
 use super::scan::{damage, read_as_it_is, scan, segment_numbers};
 use super::segment_path;
+use crate::private::{make_dir, sync_dir};
 
 /// What was copied.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,12 +51,12 @@ pub fn restore(backup: &Path, dir: &Path) -> Result<BackupReport, OpenError> {
 }
 
 fn prepare(to: &Path) -> Result<(), OpenError> {
-    make_private(to).map_err(at(to))?;
+    make_dir(to).map_err(at(to))?;
     if !is_unused(to).map_err(at(to))? {
         return Err(OpenError::NotAStore { dir: to.to_owned() });
     }
     let log = to.join("log");
-    make_private(&log).map_err(at(&log))
+    make_dir(&log).map_err(at(&log))
 }
 
 fn open_all(log: &Path) -> Result<VecDeque<(u32, File)>, OpenError> {

@@ -13,6 +13,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::frame::FORMAT;
+use crate::private::{make_dir, sync_dir};
 
 /// Why a store could not be opened.
 #[derive(Debug)]
@@ -99,12 +100,12 @@ pub(super) struct Home {
 impl Home {
     /// Locks a directory, and makes it first if it is missing.
     pub(super) fn open(dir: &Path) -> Result<Self, OpenError> {
-        make_private(dir).map_err(at(dir))?;
+        make_dir(dir).map_err(at(dir))?;
         let lock = lock(dir)?;
         let (store, is_new) = match read_format(dir)? {
             Some(store) => (store, false),
             None => {
-                make_private(&dir.join(LOG)).map_err(at(dir))?;
+                make_dir(&dir.join(LOG)).map_err(at(dir))?;
                 (fresh_store_id(dir)?, true)
             }
         };
@@ -223,28 +224,6 @@ fn fresh_store_id(dir: &Path) -> Result<[u8; 16], OpenError> {
     let mut id = [0; 16];
     getrandom::fill(&mut id).map_err(|error| at(dir)(io::Error::other(error)))?;
     Ok(id)
-}
-
-/// Makes a directory, with those above it, that only its owner may look into.
-pub(super) fn make_private(dir: &Path) -> io::Result<()> {
-    if dir.is_dir() {
-        return Ok(());
-    }
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    let missing: Vec<_> = dir.ancestors().take_while(|above| !above.is_dir()).map(Path::to_owned).collect();
-    builder.create(dir)?;
-    let parents = missing.iter().filter_map(|made| made.parent());
-    parents
-        .map(|parent| if parent.as_os_str().is_empty() { Path::new(".") } else { parent })
-        .try_for_each(sync_dir)
-}
-
-/// Makes the names in a directory durable.
-pub(super) fn sync_dir(dir: &Path) -> io::Result<()> {
-    File::open(dir)?.sync_all()
 }
 
 const TITLE: &str = "a2a-webcap store, format ";

@@ -5,9 +5,9 @@
 //! not tried again.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -17,9 +17,9 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::frame::{FORMAT, FRAME_HEAD, FRAME_TAIL, SEAL, SEGMENT_HEAD, Seal, SegmentHead, finish_frame};
-use super::home::sync_dir;
 use super::record::Entries;
 use super::{Change, LogPoint, Position, Written, segment_path};
+use crate::private::{self, sync_dir};
 use crate::store::StoreError;
 
 /// What is told when a frame is durable: its changes, the end of the frame, and the ticket it came with.
@@ -80,7 +80,7 @@ impl Log {
         on_durable: OnDurable,
     ) -> io::Result<Self> {
         let path = segment_path(&settings.dir, end.segment);
-        let file = OpenOptions::new().write(true).open(path)?;
+        let file = File::options().write(true).open(path)?;
         // What a torn tail leaves, and a seal that is not needed any more.
         file.set_len(u64::from(end.offset))?;
         // Frames that are whole but were not durable yet are, from here on, seen.
@@ -233,8 +233,7 @@ impl Shared {
 /// Makes the segment that begins at `start`, durable with its name. Returns it and where its first frame goes.
 pub(super) fn begin_segment(settings: &LogSettings, start: LogPoint) -> io::Result<(File, LogPoint)> {
     let path = segment_path(&settings.dir, start.segment);
-    let mut options = OpenOptions::new();
-    let file = options.write(true).create(true).truncate(true).mode(0o600).open(&path)?;
+    let file = private::options().write(true).create(true).truncate(true).open(&path)?;
     let head = SegmentHead {
         format: FORMAT,
         number: start.segment,

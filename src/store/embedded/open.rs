@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use super::catalog::{Catalog, CatalogError};
 use super::frame::Frame;
-use super::home::{Home, OpenError, at, sync_dir};
+use super::home::{Home, OpenError, at};
 use super::log::{Log, LogSettings, START, begin_segment, is_no_space};
 use super::readers::Readers;
 use super::record::first_entry;
@@ -22,6 +22,7 @@ use super::{Change, EmbeddedStore, Inner, LogPoint, Position, Recovery, Staging,
 use crate::clock::Clock;
 use crate::limits::StoreLimits;
 use crate::model::Timestamp;
+use crate::private::sync_dir;
 
 impl EmbeddedStore {
     /// Opens the store in a directory, or makes it. Reads the whole log once, so it takes its time: call it

@@ -61,16 +61,10 @@ fn ours(vector: &Vector) -> Option<String> {
         for frame in &step.r#in {
             host.receive(&text(frame));
         }
-        let said = frames(host.settle().frames.iter().map(|frame| parsed(frame)), Words::Ours(vector));
-        let out = vector.deviation.as_ref().map_or(&step.out, |deviation| &deviation.out[i]);
-        let expected = frames(out.iter().cloned(), Words::Ours(vector));
-        if said != expected {
-            return Some(format!(
-                "{} (step {i})\n  expected {}\n  said     {}",
-                vector.name,
-                Value::from(expected),
-                Value::from(said)
-            ));
+        let said = host.settle().frames;
+        let wrong = vector_files::difference(vector, i, said.iter().map(|frame| parsed(frame)));
+        if wrong.is_some() {
+            return wrong;
         }
     }
     let end = vector.deviation.as_ref().map_or(&vector.end, |deviation| &deviation.end);

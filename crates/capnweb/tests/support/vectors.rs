@@ -113,6 +113,17 @@ pub(crate) fn frames(frames: impl Iterator<Item = Value>, words: Words<'_>) -> V
     }
 }
 
+/// What one of our ends said at a step, where it is otherwise than the vector says.
+pub(crate) fn difference(vector: &Vector, step: usize, said: impl Iterator<Item = Value>) -> Option<String> {
+    let said = frames(said, Words::Ours(vector));
+    let out = vector.deviation.as_ref().map_or(&vector.steps[step].out, |deviation| &deviation.out[step]);
+    let expected = frames(out.iter().cloned(), Words::Ours(vector));
+    (said != expected).then(|| {
+        let (expected, said) = (Value::from(expected), Value::from(said));
+        format!("{} (step {step})\n  expected {expected}\n  said     {said}", vector.name)
+    })
+}
+
 /// A frame without the words that are not compared.
 pub(crate) fn worded(mut frame: Value, words: Words<'_>) -> Value {
     match (frame[0].as_str(), words) {
