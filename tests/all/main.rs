@@ -41,6 +41,7 @@ mod hostile_memory;
 mod hostile_peer;
 mod hostile_rpc;
 mod hostile_web;
+mod injection;
 mod keepalive;
 mod leaks;
 mod lifecycle;
