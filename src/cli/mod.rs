@@ -23,6 +23,7 @@ mod log;
 mod output;
 mod parts;
 mod reach;
+mod screen;
 mod send;
 mod serve;
 mod share;
