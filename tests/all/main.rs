@@ -71,6 +71,7 @@ mod sharing;
 mod sizes;
 mod streaming;
 mod streams;
+mod tmux;
 mod upkeep;
 mod web;
 mod web_scenarios;
