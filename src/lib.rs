@@ -36,7 +36,9 @@
 //! address.
 //!
 //! # Features
-//! `client` (no server dependency; type-checks for wasm32), `server`, and `cli`, which needs both.
+//! `client` (no server dependency; type-checks for wasm32), `server`, and `cli`, which needs both. `otel` makes spans of
+//! every call through the provider that the program has set ([`trace`]); `otlp` lets the command line export them. All by
+//! default.
 
 #[cfg(feature = "server")]
 pub mod agent;
@@ -77,6 +79,7 @@ pub mod shutdown;
 pub mod store;
 #[cfg(feature = "server")]
 pub mod stream;
+pub mod trace;
 pub mod transport;
 pub mod wire;
 

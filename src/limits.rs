@@ -25,6 +25,18 @@ pub struct Limits {
     pub process: ProcessLimits,
 }
 
+/// Bounds of one agent among others, within those of the server.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+#[non_exhaustive]
+pub struct AgentLimits {
+    /// Turns of the agent that run at once; one more is refused with `OVERLOADED`. Not said: as many as the server
+    /// runs.
+    pub turns: Option<usize>,
+    /// Bounds of its program, if it is one. What the settings do not say is as in the server's `limits.process`.
+    pub process: ProcessLimits,
+}
+
 /// Bounds of agents that are programs of their own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
@@ -157,7 +169,8 @@ pub struct NetLimits {
     /// Time from the handshake to an authenticated session, or to an anonymous call where those are allowed.
     #[serde(with = "seconds")]
     pub authenticate_timeout: Duration,
-    /// Time that a stopping server gives to what runs.
+    /// Time that a stopping server gives to what runs: calls, and agents' turns with their streams. Whoever ends the
+    /// process should wait 5 s longer.
     #[serde(with = "seconds")]
     pub drain_timeout: Duration,
 }
@@ -327,7 +340,7 @@ impl Default for NetLimits {
             body_bytes: 4 << 20,
             bodies_bytes: 256 << 20,
             authenticate_timeout: Duration::from_secs(15),
-            drain_timeout: Duration::from_secs(25),
+            drain_timeout: Duration::from_secs(20),
         }
     }
 }

@@ -1,7 +1,9 @@
 //! Files and directories that only their owner may look into: keys, and everybody's tasks.
 
 use std::fs::{DirBuilder, File, Metadata, OpenOptions};
-use std::io::{self, Read};
+use std::io;
+#[cfg(feature = "cli")]
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// Makes a directory, with those above it, that only its owner may look into, and their names durable. One that is

@@ -1,7 +1,9 @@
 //! Wiring: from settings and agents to a running server, in this program or in somebody else's.
 
+mod agents;
 mod metrics;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -17,8 +19,8 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
+use self::agents::Given;
 use crate::agent::Agent;
-use crate::agents;
 use crate::auth::{ApiKey, ApiKeyError, Authenticator, KeyEntry, KeyRing, KeyRingError};
 use crate::authority::{Audit, Authority, Permissions};
 use crate::bindings::{capnp, capnweb};
@@ -28,16 +30,20 @@ use crate::config::{Config, StoreChoice};
 use crate::engine::{Engine, Recovered};
 use crate::fault::Fault;
 use crate::limits::{Limits, WireLimits};
-use crate::model::{AgentCard, HttpAuthSecurityScheme, SecurityRequirement, SecurityScheme, StringList};
+use crate::model::{
+    AgentCard, HttpAuthSecurityScheme, SecurityRequirement, SecurityScheme, StringList, Timestamp,
+};
 use crate::net::{
     self, Allowed, ConnectionInfo, Document, Listening, MalformedBatch, NetConfig, NetCounters, NotAllowed,
     Routes, WorkerRoutes,
 };
-use crate::service::{AgentService, Agents, DEFAULT_TENANT, interface};
+use crate::service::{AgentService, DEFAULT_TENANT, interface};
 use crate::shutdown::Shutdown;
 use crate::store::embedded::{EmbeddedStore, OpenError, Recovery};
 use crate::store::{MemoryStore, Store};
 use crate::transport::{ConnectionHandle, Line, Speaker};
+
+pub use self::agents::AgentProblem;
 
 /// The URI of this project's Cap'n Proto binding in agent cards.
 pub const CAPNP_BINDING: &str = "https://a2a-webcap.dev/bindings/capnp/v1";
@@ -60,7 +66,7 @@ pub struct Server {
 /// What a server is made of.
 pub struct Builder {
     config: Config,
-    agents: Agents,
+    given: Given,
     keys: Vec<KeyEntry>,
     clock: Clock,
     audit: Option<Arc<dyn Audit>>,
@@ -74,12 +80,12 @@ impl Server {
         Self::configured(Config::default())
     }
 
-    /// A server with these settings.
+    /// A server with these settings, and with their agents beside those that are given to it.
     pub fn configured(config: Config) -> Builder {
         Builder {
-            keys: config.keys.clone(),
+            keys: config.key_entries(),
             config,
-            agents: Agents::new(),
+            given: Given::default(),
             clock: Clock::system(),
             audit: None,
             store: None,
@@ -119,10 +125,13 @@ impl Server {
         self.recovery.as_ref()
     }
 
-    /// Stops accepting, gives what runs the drain timeout, and ends. Streams end with `detached`. What has not ended
-    /// by then is recovered by the next server on the same store, which is closed and free for it when this is done.
+    /// Takes no more connections and no more sends, gives what runs the drain timeout, and ends. Streams of tasks that
+    /// nobody works on end with `detached` at once, the others when the agent's turn is over, at the latest when the
+    /// time is. What has not ended by then is recovered by the next server on the same store, which is closed and free
+    /// for it when this is done.
     pub async fn stop(self) {
         let Self { listening, service, .. } = self;
+        service.engine().refuse_sends();
         listening.stop().await;
         service.engine().stop(ENGINE_GRACE).await;
         let stopping = service.agents().iter().map(async |(tenant, agent)| {
@@ -141,10 +150,26 @@ impl Builder {
         self.tenant(DEFAULT_TENANT, Arc::new(agent))
     }
 
-    /// The agent of a tenant.
+    /// The agent of a tenant, whose name begins with a letter and has at most 63 of a to z, 0 to 9 and `-`.
     #[must_use]
     pub fn tenant(mut self, tenant: &str, agent: Arc<dyn Agent>) -> Self {
-        self.agents.insert(tenant, agent);
+        self.given.agents.insert(tenant, agent);
+        self
+    }
+
+    /// Which tenant's agent answers callers who name no tenant: without a choice that of [`agent`](Self::agent), or
+    /// the only one.
+    #[must_use]
+    pub fn default_tenant(mut self, tenant: &str) -> Self {
+        self.config.default_agent = Some(tenant.to_owned());
+        self
+    }
+
+    /// The most turns of a tenant's agent that run at once, within the bound on all; one more is refused with
+    /// [`Overloaded`](crate::fault::FaultKind::Overloaded).
+    #[must_use]
+    pub fn turns_of(mut self, tenant: &str, most: usize) -> Self {
+        self.given.turns.push((tenant.to_owned(), most));
         self
     }
 
@@ -259,12 +284,11 @@ impl Builder {
         if let Some(problem) = self.problem.take() {
             return Err(problem);
         }
-        let Self { config, mut agents, keys, clock, audit, store, .. } = self;
+        let Self { config, given, keys, clock, audit, store, .. } = self;
         let allowed = allowed(&config)?;
-        if agents.is_empty() {
-            let agent = agents::open(&config.agent, &config.limits.process).await?;
-            agents.insert(DEFAULT_TENANT, agent);
-        }
+        let given = given.complete(&config).await?;
+        given.check_keys(&keys)?;
+        let Given { agents, turns } = given;
         let limits = config.limits.clone();
         let mut authenticator =
             Authenticator::new(KeyRing::new(&keys).map_err(StartError::Keys)?, clock.clone());
@@ -284,6 +308,7 @@ impl Builder {
         };
         let engine = Engine::builder(Arc::clone(&store)).limits(limits.engine.clone()).clock(clock.clone());
         let engine = agents.iter().fold(engine, |engine, (name, agent)| engine.agent(name, agent));
+        let engine = turns.into_iter().fold(engine, |engine, (name, most)| engine.turns_of(name, most));
         let engine = engine.start().map_err(StartError::Engine)?;
         let started = clock.now();
         let service = AgentService::new(engine, agents, authority, Arc::new(authenticator), clock);
@@ -294,7 +319,7 @@ impl Builder {
             service: Arc::clone(&service),
             shutdown: shutdown.clone(),
             wire: limits.wire.clone(),
-            card: OnceLock::new(),
+            cards: OnceLock::new(),
         });
         let mut net = NetConfig { net: limits.net, wire: limits.wire, allowed, ..NetConfig::default() };
         if config.workers > 0 {
@@ -310,10 +335,7 @@ impl Builder {
         };
         let url = config.public_url.unwrap_or_else(|| format!("http://{}", listening.local_addr()));
         service.agents().publish(|tenant, card| complete(card, tenant, url.trim_end_matches('/')));
-        let card =
-            service.agents().default_card().expect("there is an agent: one was made if none was given");
-        let bytes = serde_json::to_vec(&card).expect("a card is texts, lists and maps of texts");
-        let _ = routes.card.set(Arc::new(Document::new("application/json", bytes, started)));
+        let _ = routes.cards.set(Cards::of(&service, started));
         Ok(Server { listening, service, recovery, recovered, _recovering: recovering })
     }
 }
@@ -322,7 +344,7 @@ impl fmt::Debug for Builder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Builder")
             .field("config", &self.config)
-            .field("agents", &self.agents)
+            .field("given", &self.given)
             .finish_non_exhaustive()
     }
 }
@@ -333,7 +355,7 @@ impl fmt::Debug for Builder {
 /// # Errors
 /// As those of [`Builder::start`].
 pub fn check(config: &Config) -> Result<(), StartError> {
-    agents::check(&config.agent)?;
+    agents::check(config)?;
     allowed(config).map(|_| ())
 }
 
@@ -442,13 +464,37 @@ struct ServerRoutes {
     service: Arc<AgentService>,
     shutdown: Shutdown,
     wire: WireLimits,
-    card: OnceLock<Arc<Document>>,
+    cards: OnceLock<Cards>,
+}
+
+/// The public cards, as they are served over HTTP.
+struct Cards {
+    by_tenant: BTreeMap<Arc<str>, Arc<Document>>,
+    default: Arc<str>,
+}
+
+impl Cards {
+    fn of(service: &AgentService, started: Timestamp) -> Self {
+        let agents = service.agents();
+        let document = |name: &str| {
+            let card = agents.card(name).expect("its name is in the list of agents");
+            let bytes = serde_json::to_vec(&*card).expect("a card is texts, lists and maps of texts");
+            Arc::new(Document::new("application/json", bytes, started))
+        };
+        let default = agents.default_name().expect("a server without one does not start");
+        let by_tenant = agents.iter().map(|(name, _)| (Arc::clone(&name), document(&name)));
+        Self { default: Arc::clone(default), by_tenant: by_tenant.collect() }
+    }
+
+    fn find(&self, tenant: Option<&str>) -> Option<Arc<Document>> {
+        self.by_tenant.get(tenant.unwrap_or(&self.default)).cloned()
+    }
 }
 
 impl Routes for ServerRoutes {
-    fn agent_card(&self) -> Arc<Document> {
+    fn agent_card(&self, tenant: Option<&str>) -> Option<Arc<Document>> {
         // Whoever connects in the moment before the port is known waits for it.
-        Arc::clone(self.card.wait())
+        self.cards.wait().find(tenant)
     }
 
     fn readiness(&self) -> Result<(), &'static str> {
@@ -516,8 +562,8 @@ impl WorkerRoutes for Worker {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum StartError {
-    /// The configured agent is none, or its program does not start.
-    Agent(agents::OpenError),
+    /// A configured agent is none, its program does not start, or the agents make no sense together.
+    Agents(AgentProblem),
     /// A key is too short, or mistyped.
     Key(ApiKeyError),
     /// The configured keys make no sense together.
@@ -544,7 +590,7 @@ pub enum StartError {
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Agent(error) => fmt::Display::fmt(error, f),
+            Self::Agents(problem) => fmt::Display::fmt(problem, f),
             Self::Key(error) => write!(f, "an API key cannot be used: {error}"),
             Self::Keys(error) => write!(f, "the keys cannot be used: {error}"),
             Self::Listen(error) => write!(f, "cannot listen: {error}"),
@@ -566,8 +612,8 @@ impl fmt::Display for StartError {
 
 impl std::error::Error for StartError {}
 
-impl From<agents::OpenError> for StartError {
-    fn from(error: agents::OpenError) -> Self {
-        Self::Agent(error)
+impl From<AgentProblem> for StartError {
+    fn from(problem: AgentProblem) -> Self {
+        Self::Agents(problem)
     }
 }

@@ -6,11 +6,13 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 /// The one switch that stops a server. Clones share it.
 ///
-/// Stopping has two steps: [`stop`](Self::stop) tells everybody to begin nothing new, then
-/// [`drained`](Self::drained) waits until every [`Permit`] is gone.
+/// Stopping has three steps: [`stop`](Self::stop) tells everybody to begin nothing new, [`drained`](Self::drained)
+/// waits until every [`Permit`] is gone, and [`hand_over`](Self::hand_over) tells those who still have one to leave the
+/// rest to the next server.
 #[derive(Clone, Debug, Default)]
 pub struct Shutdown {
     stopping: CancellationToken,
+    handing_over: CancellationToken,
     work: TaskTracker,
 }
 
@@ -40,6 +42,16 @@ impl Shutdown {
     /// Waits until the switch is thrown.
     pub async fn stopping(&self) {
         self.stopping.cancelled().await;
+    }
+
+    /// Tells whoever still works to leave the rest to the next server.
+    pub fn hand_over(&self) {
+        self.handing_over.cancel();
+    }
+
+    /// Waits until the rest is to be left to the next server.
+    pub async fn handing_over(&self) {
+        self.handing_over.cancelled().await;
     }
 
     /// Waits until the switch is thrown and every permit is gone.

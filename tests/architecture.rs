@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[&[&str]] = &[
     &["fault"],
     &["model"],
-    &["clock", "limits", "private", "shutdown"],
+    &["clock", "limits", "private", "shutdown", "trace"],
     &["store", "auth"],
     &["authority"],
     &["operations", "agent"],
@@ -29,7 +29,8 @@ const LAYERS: &[&[&str]] = &[
 ];
 
 /// What a client build consists of. None of it imports anything else.
-const CLIENT: &[&str] = &["fault", "model", "clock", "limits", "shutdown", "wire", "transport", "client"];
+const CLIENT: &[&str] =
+    &["fault", "model", "clock", "limits", "shutdown", "trace", "wire", "transport", "client"];
 
 const LONGEST_FILE: usize = 700;
 

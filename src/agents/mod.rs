@@ -1,6 +1,7 @@
 //! The agents that come with the server, by name, and programs as agents: [`Exec`] runs one for each turn,
 //! [`JsonLines`] keeps one running.
 
+mod carded;
 mod demo;
 mod echo;
 mod exec;
@@ -9,8 +10,11 @@ mod process;
 mod trace;
 
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
+use self::carded::{Carded, completed};
+use self::process::card;
 use crate::agent::Agent;
 use crate::limits::ProcessLimits;
 
@@ -36,15 +40,30 @@ pub async fn open(setting: &str, limits: &ProcessLimits) -> Result<Arc<dyn Agent
     })
 }
 
-/// Says whether a setting names an agent, without starting its program.
+/// The same agent, with a card that a file completes: members that stand there take the place of its own.
 ///
 /// # Errors
-/// [`OpenError`], if there is no such agent or program.
-pub fn check(setting: &str) -> Result<(), OpenError> {
-    match setting.split_once(':') {
-        Some(("exec" | "jsonl", line)) => Program::parse(line).map(|_| ()).map_err(OpenError::from),
-        _ => by_name(setting).map(|_| ()).ok_or_else(|| OpenError::Unknown(setting.to_owned())),
-    }
+/// [`OpenError`], if the file cannot be read, or does not make a card.
+pub fn with_card(agent: Arc<dyn Agent>, file: &Path) -> Result<Arc<dyn Agent>, OpenError> {
+    Ok(Arc::new(Carded::new(agent, file)?))
+}
+
+/// Says whether a setting names an agent, and whether the files with its card are sound, without starting its program.
+///
+/// # Errors
+/// [`OpenError`], if there is no such agent or program, or a file makes no card.
+pub fn check(setting: &str, card: Option<&Path>) -> Result<(), OpenError> {
+    let known = match setting.split_once(':') {
+        Some(("exec" | "jsonl", line)) => {
+            let program = Program::parse(line)?;
+            let mut known = card::plain(&program.name());
+            card::overlay(&mut known, card::beside(&program)?.unwrap_or_default());
+            known
+        }
+        _ if by_name(setting).is_some() => card::plain(setting),
+        _ => return Err(OpenError::Unknown(setting.to_owned())),
+    };
+    card.map_or(Ok(()), |file| Ok(completed(known, file).map(|_| ())?))
 }
 
 /// How a setting names an agent, for people: without a command line's arguments, which may hold a secret.

@@ -35,6 +35,9 @@ pub struct KeyEntry {
     /// What may be done with the key; everything if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub permissions: Option<Permissions>,
+    /// Which agents the key opens, by the names that they have on the server; all if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agents: Option<Vec<String>>,
 }
 
 impl KeyEntry {
@@ -48,6 +51,7 @@ impl KeyEntry {
             expires: None,
             label: None,
             permissions: None,
+            agents: None,
         }
     }
 }
@@ -125,6 +129,9 @@ fn read(entry: &KeyEntry, known: &mut HashMap<Arc<str>, Arc<Principal>>) -> Resu
     {
         return Err("expires must be later than not_before".to_owned());
     }
+    if entry.agents.as_ref().is_some_and(Vec::is_empty) {
+        return Err("agents names none, so the key would open nothing; leave it out to open all".to_owned());
+    }
     let realm = entry.realm.as_deref().unwrap_or(Principal::DEFAULT_REALM);
     let principal = Principal::new(realm, &entry.subject).map_err(|fault| fault.message().to_owned())?;
     let principal = Arc::clone(known.entry(principal.owner_key()).or_insert_with(|| Arc::new(principal)));
@@ -132,6 +139,7 @@ fn read(entry: &KeyEntry, known: &mut HashMap<Arc<str>, Arc<Principal>>) -> Resu
         permissions: entry.permissions.unwrap_or(Permissions::ALL),
         expires: entry.expires,
         credential: entry.label.as_deref().map(Arc::from),
+        agents: entry.agents.as_ref().map(|names| names.iter().map(|name| Arc::from(&**name)).collect()),
         ..Identity::of(principal)
     };
     Ok(Key { digest, identity, not_before: entry.not_before })
@@ -200,6 +208,15 @@ mod tests {
     }
 
     #[test]
+    fn a_key_opens_all_agents_or_those_that_it_names() {
+        let agents = Some(vec!["support".to_owned(), "billing".to_owned()]);
+        let ring = KeyRing::new(&[entry("alice", "A"), KeyEntry { agents, ..entry("bob", "B") }]).unwrap();
+        let opens = |key, agent| ring.identify(&SecretDigest::of(key), NOW).unwrap().opens(agent);
+        assert_eq!(["support", "billing", "sales"].map(|agent| opens("A", agent)), [true; 3]);
+        assert_eq!(["support", "billing", "sales"].map(|agent| opens("B", agent)), [true, true, false]);
+    }
+
+    #[test]
     fn a_bad_entry_is_refused_by_number_and_subject() {
         let at = |nanos| Some(Timestamp::from_unix_nanos(nanos));
         let cases = [
@@ -207,6 +224,7 @@ mod tests {
             (entry("bob", "A"), "same sha256"),
             (KeyEntry { not_before: at(2), expires: at(2), ..entry("bob", "B") }, "later than not_before"),
             (KeyEntry { realm: Some(String::new()), ..entry("bob", "B") }, "realm: must have 1"),
+            (KeyEntry { agents: Some(Vec::new()), ..entry("bob", "B") }, "would open nothing"),
         ];
         for (bad, expected) in cases {
             let error = KeyRing::new(&[entry("alice", "A"), bad]).unwrap_err().to_string();

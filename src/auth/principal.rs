@@ -77,12 +77,19 @@ pub struct Identity {
     pub expires: Option<Timestamp>,
     /// Which of the principal's credentials it was, as the configuration calls it. For logs.
     pub credential: Option<Arc<str>>,
+    /// Which agents the credential opens, by name; all where there is no list.
+    pub agents: Option<Arc<[Arc<str>]>>,
 }
 
 impl Identity {
     /// A principal that may do everything, without end.
     pub fn of(principal: Arc<Principal>) -> Self {
-        Self { principal, permissions: Permissions::ALL, expires: None, credential: None }
+        Self { principal, permissions: Permissions::ALL, expires: None, credential: None, agents: None }
+    }
+
+    /// Whether the credential opens the agent of this name.
+    pub fn opens(&self, agent: &str) -> bool {
+        self.agents.as_ref().is_none_or(|names| names.iter().any(|name| **name == *agent))
     }
 
     /// The same, allowed only these.

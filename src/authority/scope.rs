@@ -19,7 +19,7 @@ impl Scope {
         Self { tenant: tenant.into(), context: None, task: None }
     }
 
-    /// The tenant whose agent it is; empty for the server's default agent.
+    /// The tenant whose agent it is, by the name that the server knows it under.
     pub fn tenant(&self) -> &Arc<str> {
         &self.tenant
     }

@@ -12,6 +12,7 @@ mod task;
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use grant::GrantHandle;
 pub use observer::{Observer, Subscription};
@@ -20,6 +21,9 @@ pub use session::{ContextChoice, Identity, Session, SessionPolicy};
 pub use task::{SendOptions, Started, StartedTask, TaskHandle, expiry, no_task};
 
 use crate::clock::Clock;
+use crate::fault::Result;
+use crate::model::{SendMessageRequest, SendMessageResponse};
+use crate::operations::Caller;
 use crate::service::AgentService;
 use crate::shutdown::Shutdown;
 
@@ -28,7 +32,7 @@ use crate::shutdown::Shutdown;
 pub struct Context {
     /// The operations.
     pub service: Arc<AgentService>,
-    /// Resolves when the server stops: streams then end with `detached`.
+    /// Says when the server stops: streams then end with `detached` when their tasks go no further.
     pub shutdown: Shutdown,
     live: Live,
 }
@@ -51,6 +55,17 @@ impl Context {
     /// How many objects live.
     pub fn live(&self) -> &Live {
         &self.live
+    }
+
+    /// Sends a message and waits for what comes of it, which a stopping server waits for too.
+    async fn send(
+        &self,
+        caller: &Caller,
+        request: SendMessageRequest,
+        turn_timeout: Option<Duration>,
+    ) -> Result<SendMessageResponse> {
+        let _permit = self.shutdown.permit();
+        self.service.send(caller, request, turn_timeout).await
     }
 
     fn clock(&self) -> &Clock {

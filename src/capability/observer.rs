@@ -4,12 +4,14 @@ use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::rc::Rc;
 use std::task::Poll;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tokio::time::{sleep, timeout};
 
 use super::Context;
 use crate::authority::{EndCause, StreamPass};
-use crate::engine::Feed;
+use crate::engine::{Feed, Outlook};
 use crate::fault::Fault;
 use crate::model::{EndReason, Message, StreamEnd};
 use crate::stream::{Opening, Progress, Sink, drive};
@@ -61,9 +63,8 @@ pub(super) async fn follow(
     (mut feed, opening): (Feed, Opening),
     mut observer: impl Observer,
 ) {
-    // A server that stops waits for the word that the stream ends: lines are closed when every permit is gone.
-    let permit = context.shutdown.permit();
     let progress = Progress::after(feed.position());
+    let outlook = feed.outlook();
     let failed = observer.failed();
     let end = tokio::select! {
         biased;
@@ -73,7 +74,6 @@ pub(super) async fn follow(
             progress.end(EndReason::Cut, Some(fault))
         }
         () = detached.wait() => progress.end(EndReason::Detached, None),
-        () = context.shutdown.stopping() => progress.end(EndReason::Detached, None),
         end = drive(&mut feed, &mut observer, &progress, opening) => match end.reason {
             // The process is about to end, and whoever comes back to the next one goes on.
             EndReason::Failed if context.service.engine().has_failed() => {
@@ -81,11 +81,39 @@ pub(super) async fn follow(
             }
             _ => end,
         },
+        // Behind the drive: what there is to see is seen first.
+        () = left_to_the_next(context, outlook, &progress) => progress.end(EndReason::Detached, None),
     };
     drop(feed);
     finish(pass, observer, end).await;
-    drop(permit);
 }
+
+/// Resolves when the server stops and there is nothing more to wait for: nobody works on the task any more, and what
+/// there is to see has been sent; or there is no more time.
+async fn left_to_the_next(context: &Context, outlook: Outlook, progress: &Progress) {
+    context.shutdown.stopping().await;
+    let is_over = async {
+        while outlook.is_worked_on() {
+            sleep(STOP_POLL).await;
+        }
+        let sent = async {
+            while progress.last_seq() < outlook.last_seq() {
+                sleep(STOP_POLL).await;
+            }
+        };
+        // An error means that the client does not read. It comes back for the rest, or never.
+        let _ = timeout(SEND_GRACE, sent).await;
+    };
+    tokio::select! {
+        () = is_over => {}
+        () = context.shutdown.handing_over() => {}
+    }
+}
+
+/// How often the streams of a stopping server look whether they are over.
+const STOP_POLL: Duration = Duration::from_millis(10);
+/// What a client has to take the last events of a task, once nobody works on it.
+const SEND_GRACE: Duration = Duration::from_secs(1);
 
 /// The end of a stream whose agent answered with a message.
 pub(super) async fn deliver(pass: StreamPass, message: &Message, mut observer: impl Observer) {
@@ -136,8 +164,10 @@ fn ended_by(progress: &Progress, cause: &EndCause) -> StreamEnd {
 /// dropped.
 pub(super) fn run(context: &Rc<Context>, stream: impl Future<Output = ()> + 'static) {
     let live = super::LiveGuard::stream(context);
+    // A server that stops waits for the word that the stream ends: lines are closed when every permit is gone.
+    let permit = context.shutdown.permit();
     tokio::task::spawn_local(async move {
         stream.await;
-        drop(live);
+        drop((live, permit));
     });
 }

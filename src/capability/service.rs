@@ -7,7 +7,7 @@ use super::session::Session;
 use super::task::TaskHandle;
 use crate::auth::Credentials;
 use crate::fault::{Fault, FaultKind, Result};
-use crate::model::{AgentCard, Id};
+use crate::model::{AgentCard, Id, ServiceParameters};
 
 /// Held by everybody who connects.
 #[derive(Debug)]
@@ -38,8 +38,13 @@ impl PublicService {
     }
 
     /// A session of whose credentials these are.
-    pub async fn authenticate(&self, credentials: &Credentials, tenant: Option<&str>) -> Result<Session> {
-        let grant = self.context.service.authenticate(credentials, tenant).await?;
+    pub async fn authenticate(
+        &self,
+        credentials: &Credentials,
+        tenant: Option<&str>,
+        parameters: &ServiceParameters,
+    ) -> Result<Session> {
+        let grant = self.context.service.authenticate_in(credentials, tenant, parameters).await?;
         Ok(Session::new(&self.context, grant))
     }
 

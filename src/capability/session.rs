@@ -88,7 +88,7 @@ impl Session {
         parameters: ServiceParameters,
     ) -> Result<(SendMessageResponse, Option<TaskHandle>)> {
         let caller = self.caller(parameters);
-        let response = self.context.service.send(&caller, request, options.turn_timeout).await?;
+        let response = self.context.send(&caller, request, options.turn_timeout).await?;
         let handle = match &response {
             SendMessageResponse::Task(sent) => {
                 let mut handle = TaskHandle::new(&self.context, &self.grant, sent.id.clone());
@@ -147,14 +147,15 @@ impl Session {
         })
     }
 
-    /// Puts the session's end off to that of fresh credentials of the same principal. Answers with the
-    /// new end; `None` is the end of the connection.
+    /// Puts the session's end off to that of fresh credentials of the same principal, which must open the
+    /// session's agent too. Answers with the new end; `None` is the end of the connection.
     pub async fn renew(&self, credentials: &Credentials) -> Result<Option<Timestamp>> {
         let identity = self.context.service.authenticator().authenticate(credentials).await?;
         if identity.principal.owner_key() != self.grant.owner_key() {
             let message = "these credentials are somebody else's: authenticate for a session of theirs";
             return Err(Fault::new(FaultKind::Forbidden, message));
         }
+        self.context.service.agents().opened_by(&identity, Some(self.grant.scope().tenant()))?;
         self.grant.extend(identity.expires)?;
         Ok(identity.expires)
     }

@@ -91,7 +91,7 @@ impl TaskHandle {
         parameters: ServiceParameters,
     ) -> Result<SendMessageResponse> {
         let request = self.addressed(request, options)?;
-        self.context.service.send(&self.caller(parameters), request, options.turn_timeout).await
+        self.context.send(&self.caller(parameters), request, options.turn_timeout).await
     }
 
     /// Sends a message into the task; the observer is called with what comes of it.

@@ -109,6 +109,9 @@ fn server(global: &Global) -> Result<Vec<Setting>, CliError> {
                 origin = "environment A2A_WEBCAP_STATE_DIR".to_owned();
             }
         }
+        if name == "agent" {
+            value = layers.config.unnamed().into();
+        }
         Setting { name, value, origin }
     });
     Ok(found.collect())

@@ -17,6 +17,7 @@ use crate::client::Endpoint;
 use crate::model::{AgentCard, AgentInterface};
 use crate::private;
 use crate::server::{CAPNP_BINDING, CAPNWEB_BINDING};
+use crate::service::Agents;
 
 /// A card, and how it was written.
 #[derive(Debug)]
@@ -74,7 +75,7 @@ impl Reference {
             }
             Self::Url(endpoint, path) => {
                 let place = format!("{}{path}", endpoint.origin());
-                let fetched = tokio::time::timeout(timeout, fetch(endpoint, path, &place)).await;
+                let fetched = tokio::time::timeout(timeout, find(endpoint, path)).await;
                 (fetched.map_err(|_| CliError::timeout(timeout))??, place)
             }
         };
@@ -89,7 +90,22 @@ fn read(bytes: &[u8], place: &str) -> Result<Found, CliError> {
     Ok(Found { card, document })
 }
 
-async fn fetch(endpoint: &Endpoint, path: &str, place: &str) -> Result<Vec<u8>, CliError> {
+/// A URL is used as it is. Where nothing is there, it may be that of an agent beside others, whose card is below it.
+async fn find(endpoint: &Endpoint, path: &str) -> Result<Vec<u8>, CliError> {
+    let absent = match fetch(endpoint, path).await? {
+        Ok(card) => return Ok(card),
+        Err(absent) => absent,
+    };
+    let name = path.trim_matches('/');
+    if Agents::check_name(name).is_err() {
+        return Err(absent);
+    }
+    fetch(endpoint, &format!("/{name}{WELL_KNOWN}")).await?.map_err(|_| absent)
+}
+
+/// What is at a path; inside, that nothing is.
+async fn fetch(endpoint: &Endpoint, path: &str) -> Result<Result<Vec<u8>, CliError>, CliError> {
+    let place = format!("{}{path}", endpoint.origin());
     let unreachable = |why: String| {
         CliError::unreachable(format!("cannot get the agent card {place}: {why}"))
             .hint("start a server with `a2a-webcap serve`, or name one with --agent-card")
@@ -111,15 +127,13 @@ async fn fetch(endpoint: &Endpoint, path: &str, place: &str) -> Result<Vec<u8>, 
     if status != StatusCode::OK {
         let to = response.headers().get(LOCATION).and_then(|to| to.to_str().ok());
         let to = to.map_or_else(String::new, |to| format!(", which points to {}", super::text::one_line(to)));
-        return Err(CliError::card_not_found(format!(
-            "{place}: there is no card: HTTP {}{to}",
-            status.as_u16()
-        )));
+        let absent = format!("{place}: there is no card: HTTP {}{to}", status.as_u16());
+        return Ok(Err(CliError::card_not_found(absent)));
     }
     let body = Limited::new(response.into_body(), usize::try_from(LARGEST_CARD).unwrap_or(usize::MAX));
     let body = body.collect().await.map_err(|error| CliError::card_invalid(format!("{place}: {error}")))?;
     connection.abort();
-    Ok(body.to_bytes().to_vec())
+    Ok(Ok(body.to_bytes().to_vec()))
 }
 
 /// The path, if the reference is one.

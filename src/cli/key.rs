@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
+use super::agents::Roster;
 use super::error::CliError;
 use super::keys::KeyFile;
 use super::output::Output;
@@ -12,6 +13,7 @@ use super::text::field;
 use super::{Global, store};
 use crate::auth::{ApiKey, KeyEntry, KeyRing, Permission, Permissions};
 use crate::clock::Clock;
+use crate::config::Config;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum KeyCommand {
@@ -40,6 +42,10 @@ pub(super) struct Create {
     /// What may be done with it, such as read,send [default: everything]
     #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = permission)]
     permissions: Vec<Permission>,
+
+    /// Which agent it opens; may be repeated [default: all]
+    #[arg(long, value_name = "NAME")]
+    agent: Vec<String>,
 }
 
 #[derive(Debug, Args)]
@@ -54,7 +60,7 @@ impl KeyCommand {
         let file = KeyFile::of(&config)
             .ok_or_else(|| CliError::usage("there is no place for keys: set A2A_WEBCAP_STATE_DIR"))?;
         match self {
-            Self::Create(create) => create.run(&file, output),
+            Self::Create(create) => create.run(&config, &file, output),
             Self::List => list(&file, output),
             Self::Revoke(revoke) => revoke.run(&file, output),
         }
@@ -62,13 +68,18 @@ impl KeyCommand {
 }
 
 impl Create {
-    fn run(self, file: &KeyFile, output: &mut Output) -> Result<(), CliError> {
+    fn run(self, config: &Config, file: &KeyFile, output: &mut Output) -> Result<(), CliError> {
+        if !self.agent.is_empty() {
+            let roster = Roster::of(config)?;
+            self.agent.iter().try_for_each(|name| roster.require(name))?;
+        }
         let key = ApiKey::generate().map_err(|fault| CliError::internal(fault.message()))?;
         let permissions = self.permissions.iter().copied().collect::<Permissions>();
         let entry = KeyEntry {
             label: self.label,
             expires: self.expires.map(|time| Clock::system().now().saturating_add(time)),
             permissions: (!permissions.is_empty()).then_some(permissions),
+            agents: (!self.agent.is_empty()).then_some(self.agent),
             ..key.entry(&self.subject)
         };
         file.change(|keys| {
@@ -134,6 +145,7 @@ fn describe(entry: &KeyEntry) -> Value {
         "label": entry.label,
         "expires": entry.expires,
         "permissions": entry.permissions,
+        "agents": entry.agents,
     })
 }
 
@@ -147,6 +159,11 @@ fn lines(entry: &KeyEntry) -> String {
     field(&mut text, "Expires", &entry.expires.map_or_else(|| "never".to_owned(), |end| end.to_string()));
     let names = |all: Permissions| all.iter().map(Permission::name).collect::<Vec<_>>().join(", ");
     field(&mut text, "Permissions", &entry.permissions.map_or_else(|| "everything".to_owned(), names));
+    field(
+        &mut text,
+        "Agents",
+        &entry.agents.as_ref().map_or_else(|| "all".to_owned(), |names| names.join(", ")),
+    );
     text
 }
 

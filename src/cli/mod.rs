@@ -6,6 +6,7 @@
 //! output and everything else to standard error; there are no colours, no prompts, and no secrets in either.
 
 mod absent;
+mod agents;
 mod backup;
 mod bench;
 mod card;
@@ -20,6 +21,7 @@ mod key;
 mod keys;
 mod live;
 mod log;
+mod otel;
 mod output;
 mod parts;
 mod reach;
@@ -301,6 +303,8 @@ fn execute(line: Line, output: &mut Output) -> Result<(), CliError> {
     if serving && log == Some(LogFormat::Json) {
         output.log_remarks();
     }
+    // Dropped last, when the runtime's tasks have ended, and with them their spans.
+    let exporting = otel::start(&command, output)?;
     let mut runtime = if serving {
         tokio::runtime::Builder::new_multi_thread()
     } else {
@@ -308,7 +312,7 @@ fn execute(line: Line, output: &mut Output) -> Result<(), CliError> {
     };
     let runtime = runtime.enable_all().build().map_err(|error| CliError::internal(error.to_string()))?;
     let config = global.config.as_deref();
-    runtime.block_on(async {
+    runtime.block_on(exporting.around(matches.subcommand_name(), async {
         match command {
             Command::Serve(command) => command.run(config, output).await,
             Command::Demo(command) => command.run(output).await,
@@ -333,7 +337,7 @@ fn execute(line: Line, output: &mut Output) -> Result<(), CliError> {
             Command::Backup(command) => command.run(config, output),
             Command::Restore(command) => command.run(config, output),
         }
-    })
+    }))
 }
 
 /// What a shell reads to complete this tool's words.

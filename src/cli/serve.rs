@@ -12,6 +12,7 @@ use figment::value::Value;
 use serde_json::json;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::agents::{Roster, Shown};
 use super::error::CliError;
 use super::keys::{KeyFile, Stamp};
 use super::output::Output;
@@ -21,7 +22,7 @@ use crate::agents;
 use crate::auth::{DEV_KEY_VARIABLE, DevKey, DevKeyOrigin, KeyEntry, KeyRing};
 use crate::config::{Config, StoreChoice};
 use crate::engine::Recovered;
-use crate::server::{Server, StartError};
+use crate::server::{Builder, Server, StartError};
 use crate::service::AgentService;
 
 #[derive(Debug, Args)]
@@ -83,17 +84,17 @@ impl Serve {
         if self.check {
             return check(&config, keys.as_ref(), output);
         }
+        let roster = Roster::of(&config)?;
         let key = dev_key(&config)?;
-        let announced = config.clone();
-        let mut entries = config.keys.clone();
-        entries.extend(key.as_ref().map(|key| key.key.entry(DEVELOPER)));
-        let mut builder = Server::configured(Config { keys: Vec::new(), ..config });
+        let developers = key.as_ref().map(|key| key.key.entry(DEVELOPER));
+        let mut entries = config.key_entries();
+        entries.extend(developers.clone());
         // Looked at before it is read: a change in between is seen as one.
         let stamp = keys.as_ref().map(KeyFile::stamp);
         let made = keys.as_ref().map(KeyFile::read).transpose()?.unwrap_or_default();
-        for entry in entries.iter().chain(&made) {
-            builder = builder.key(entry.clone());
-        }
+        let made = made.into_iter().filter_map(|key| roster.narrow(key));
+        let builder =
+            developers.into_iter().chain(made).fold(Server::configured(config.clone()), Builder::key);
         // Listened for before anybody is told that the server runs.
         let mut stop = StopSignals::new()?;
         let server = builder.start().await.map_err(|error| match &error {
@@ -101,9 +102,10 @@ impl Serve {
             StartError::Recovery(_) => CliError::store(error.to_string()),
             _ => CliError::usage(error.to_string()),
         })?;
-        output.raw(&announcement(&announced, &server, key.as_ref()))?;
+        output.raw(&announcement((&config, &roster), &server, key.as_ref()))?;
+        let service = Arc::clone(server.service());
         let _reloading = keys.zip(stamp).map(|(file, stamp)| {
-            AbortOnDropHandle::new(tokio::spawn(reload(file, stamp, entries, Arc::clone(server.service()))))
+            AbortOnDropHandle::new(tokio::spawn(reload((file, stamp), entries, roster, service)))
         });
         // However this ends: no program of an agent outlives its server.
         let _last = KillOnDrop;
@@ -158,14 +160,17 @@ fn setting(text: &str) -> Result<(String, Value), String> {
 
 /// Says whether a server would start with these settings, as far as can be said without starting one.
 fn check(config: &Config, keys: Option<&KeyFile>, output: &mut Output) -> Result<(), CliError> {
-    let made = keys.map(KeyFile::read).transpose()?.unwrap_or_default();
-    let entries: Vec<_> = config.keys.iter().cloned().chain(made).collect();
-    KeyRing::new(&entries).map_err(|error| CliError::usage(error.to_string()))?;
     crate::server::check(config).map_err(|error| CliError::usage(error.to_string()))?;
+    let roster = Roster::of(config)?;
+    let made = keys.map(KeyFile::read).transpose()?.unwrap_or_default();
+    let made = made.into_iter().filter_map(|key| roster.narrow(key));
+    let entries: Vec<_> = config.key_entries().into_iter().chain(made).collect();
+    KeyRing::new(&entries).map_err(|error| CliError::usage(error.to_string()))?;
     let shown = json!({
         "sound": true,
         "listen": config.listen,
-        "agent": agents::shown(&config.agent),
+        "agent": roster.default().map(Shown::runs),
+        "agents": roster,
         "store": config.store,
         "keys": entries.len(),
     });
@@ -173,7 +178,10 @@ fn check(config: &Config, keys: Option<&KeyFile>, output: &mut Output) -> Result
         let mut text = String::new();
         field(&mut text, "Settings", "sound");
         field(&mut text, "Listen", &config.listen.to_string());
-        field(&mut text, "Agent", &agents::shown(&config.agent));
+        match roster.only() {
+            Some(agent) => field(&mut text, "Agent", &agent.line()),
+            None => text += &format!("Agents:\n{}", roster.table()),
+        }
         field(&mut text, "Store", &config.store.as_ref().map_or_else(String::new, ToString::to_string));
         field(&mut text, "Keys", &entries.len().to_string());
         text
@@ -182,7 +190,12 @@ fn check(config: &Config, keys: Option<&KeyFile>, output: &mut Output) -> Result
 }
 
 /// Takes the keys anew whenever their file changes. Where it cannot be read, those before stay.
-async fn reload(file: KeyFile, mut stamp: Stamp, base: Vec<KeyEntry>, service: Arc<AgentService>) {
+async fn reload(
+    (file, mut stamp): (KeyFile, Stamp),
+    base: Vec<KeyEntry>,
+    roster: Roster,
+    service: Arc<AgentService>,
+) {
     loop {
         tokio::time::sleep(RELOAD).await;
         let now = file.stamp();
@@ -190,7 +203,10 @@ async fn reload(file: KeyFile, mut stamp: Stamp, base: Vec<KeyEntry>, service: A
             continue;
         }
         stamp = now;
-        let read = file.read().map(|made| base.iter().cloned().chain(made).collect::<Vec<_>>());
+        let read = file.read().map(|made| {
+            let made = made.into_iter().filter_map(|key| roster.narrow(key));
+            base.iter().cloned().chain(made).collect::<Vec<_>>()
+        });
         match read.map(|entries| KeyRing::new(&entries)) {
             Ok(Ok(ring)) => {
                 tracing::info!(keys = ring.len(), "the keys have changed");
@@ -226,7 +242,7 @@ fn failure() -> CliError {
 fn dev_key(config: &Config) -> Result<Option<DevKey>, CliError> {
     let variable = |name: &str| std::env::var(name).ok();
     let set = variable(DEV_KEY_VARIABLE);
-    if set.is_none() && (!config.keys.is_empty() || config.anonymous) {
+    if set.is_none() && (!config.key_entries().is_empty() || config.anonymous) {
         return Ok(None);
     }
     let unplaced = || CliError::usage("there is no place for a development key: set A2A_WEBCAP_STATE_DIR");
@@ -239,7 +255,7 @@ fn dev_key(config: &Config) -> Result<Option<DevKey>, CliError> {
 }
 
 /// What to know at start. The key itself only when it was just made.
-fn announcement(config: &Config, server: &Server, key: Option<&DevKey>) -> String {
+fn announcement((config, roster): (&Config, &Roster), server: &Server, key: Option<&DevKey>) -> String {
     let address = server.local_addr();
     let mut text = String::new();
     let mut say = |line: &str| {
@@ -249,8 +265,16 @@ fn announcement(config: &Config, server: &Server, key: Option<&DevKey>) -> Strin
     say(&format!("Cap'n Proto: ws://{address}/capnp"));
     say(&format!("Cap'n Web: ws://{address}/capnweb"));
     say(&format!("Console: http://{address}/console/"));
-    let agent = agents::shown(&config.agent);
-    say(&format!("Agent: {agent}, card at http://{address}/.well-known/agent-card.json"));
+    match roster.only() {
+        Some(agent) => {
+            let agent = agent.line();
+            say(&format!("Agent: {agent}, card at http://{address}/.well-known/agent-card.json"));
+        }
+        None => {
+            say(&format!("Agents, cards at http://{address}/NAME/.well-known/agent-card.json:"));
+            say(roster.table().trim_end());
+        }
+    }
     match &config.store {
         Some(StoreChoice::Directory(dir)) => {
             say(&format!("Store: {}; every answered send and every seen event is on disk", dir.display()));

@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_local;
 
 use crate::fault::{Fault, FaultKind, Result};
+use crate::trace::Scope;
 
 /// A `Send` handle on a worker-local object. The object is dropped, on its own thread, when the last handle
 /// is gone and nothing runs on it any more.
@@ -40,10 +41,11 @@ impl<T: 'static> Remote<T> {
         J: Future<Output = Result<R>> + 'static,
     {
         let (mut reply, answer) = oneshot::channel();
+        let scope = Scope::current();
         let job: Job<T> = Box::new(move |object| {
             async move {
                 let result = tokio::select! {
-                    result = job(object) => result,
+                    result = scope.around(job(object)) => result,
                     () = reply.closed() => return,
                 };
                 // The caller may have gone meanwhile.
@@ -62,7 +64,8 @@ impl<T: 'static> Remote<T> {
         F: FnOnce(Rc<T>) -> J + Send + 'static,
         J: Future<Output = ()> + 'static,
     {
-        let job: Job<T> = Box::new(move |object| job(object).boxed_local());
+        let scope = Scope::current();
+        let job: Job<T> = Box::new(move |object| scope.around(job(object)).boxed_local());
         let _ = self.jobs.send(job);
     }
 }

@@ -2,6 +2,7 @@
 //! ones from the store, and a reader that stops costs its cursor.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -57,6 +58,27 @@ pub struct Feed {
     store: Arc<dyn Store>,
     writer: Arc<Writer>,
     _held: Held,
+}
+
+/// What may still come of a task.
+pub struct Outlook(Result<Live, u64>);
+
+impl Outlook {
+    /// Whether an agent works on it, or what that has said is on its way.
+    pub fn is_worked_on(&self) -> bool {
+        self.0.as_ref().is_ok_and(|task| task.lock().is_worked_on())
+    }
+
+    /// The number of the last event that there is to see.
+    pub fn last_seq(&self) -> u64 {
+        self.0.as_ref().map_or_else(|last| *last, |task| task.lock().committed())
+    }
+}
+
+impl fmt::Debug for Outlook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outlook").field("last_seq", &self.last_seq()).finish_non_exhaustive()
+    }
 }
 
 type Reading = Pin<Box<dyn Future<Output = Result<Vec<Arc<Event>>, StoreError>> + Send>>;
@@ -148,6 +170,14 @@ impl Feed {
     /// The number after which the feed goes on: that of the last event that it gave, or where it began.
     pub fn position(&self) -> u64 {
         self.given
+    }
+
+    /// What may still come of the task; can be asked for as long as one likes.
+    pub fn outlook(&self) -> Outlook {
+        Outlook(match &self.source {
+            Source::Live { task, .. } => Ok(task.clone()),
+            Source::Finished { last } => Err(*last),
+        })
     }
 
     /// The snapshot that the feed begins with and the number of the last event in it; once.

@@ -48,9 +48,10 @@ use crate::fault::{Fault, FaultKind};
 use crate::limits::EngineLimits;
 use crate::model::{Id, Task, TaskState};
 use crate::store::{Store, Stored};
+use crate::trace::Tracer;
 
 pub use self::counters::{Counts, Lags};
-pub use self::feed::{Feed, FeedKind, Start};
+pub use self::feed::{Feed, FeedKind, Outlook, Start};
 pub use self::fold::trimmed;
 pub use self::recover::Recovered;
 pub use self::retention::Retired;
@@ -98,6 +99,7 @@ pub struct Engine {
 
 /// An agent, and what it has declared.
 pub(crate) struct HostedAgent {
+    name: Id,
     agent: Arc<dyn Agent>,
     may_reply: bool,
     reads_inbox: bool,
@@ -117,6 +119,7 @@ pub struct Builder {
     clock: Clock,
     limits: EngineLimits,
     agents: HashMap<Id, HostedAgent>,
+    turns_of: HashMap<Id, usize>,
     runtime: Option<Handle>,
     threads: Option<usize>,
 }
@@ -127,13 +130,22 @@ impl Builder {
     pub fn agent(mut self, name: impl Into<Id>, agent: Arc<dyn Agent>) -> Self {
         let card = agent.card();
         let of_skills = card.skills.into_iter().flat_map(|skill| skill.input_modes);
+        let name = name.into();
         let hosted = HostedAgent {
+            name: Id::clone(&name),
             may_reply: agent.may_reply_with_message(),
             reads_inbox: agent.reads_inbox(),
             input_modes: card.default_input_modes.into_iter().chain(of_skills).collect(),
             agent,
         };
-        self.agents.insert(name.into(), hosted);
+        self.agents.insert(name, hosted);
+        self
+    }
+
+    /// Bounds the turns that run at once of the agent of this name, within the bound on all of them.
+    #[must_use]
+    pub fn turns_of(mut self, name: impl Into<Id>, most: usize) -> Self {
+        self.turns_of.insert(name.into(), most);
         self
     }
 
@@ -201,7 +213,7 @@ impl Builder {
         let retires = !self.limits.retention.is_unlimited();
         let retiring = retires.then(|| runtime.spawn(Arc::clone(&retirer).run()));
         Ok(Engine {
-            admission: Arc::new(Admission::new(&self.limits, Arc::clone(&counters))),
+            admission: Arc::new(Admission::new(&self.limits, self.turns_of, Arc::clone(&counters))),
             sends: Arc::new(Sends::new(Arc::clone(&counters))),
             store: self.store,
             clock: self.clock,
@@ -228,6 +240,7 @@ impl Engine {
             clock: Clock::system(),
             limits: EngineLimits::default(),
             agents: HashMap::new(),
+            turns_of: HashMap::new(),
             runtime: None,
             threads: None,
         }
@@ -310,6 +323,11 @@ impl Engine {
         &self.runtime
     }
 
+    /// Makes the spans of turns, and of what leads to them.
+    pub fn tracer(&self) -> &Tracer {
+        self.writer.tracer()
+    }
+
     /// What the engine holds and has done.
     pub fn counts(&self) -> Counts {
         self.counters.read(self.writer.queued())
@@ -348,6 +366,11 @@ impl Engine {
         self.store.describe()
     }
 
+    /// Refuses sends from now on; what runs goes on.
+    pub fn refuse_sends(&self) {
+        self.stopping.store(true, Ordering::Release);
+    }
+
     /// Refuses new sends, gives running turns that long to end, cuts short those that have not, writes down what is
     /// queued, and closes the store.
     ///
@@ -355,7 +378,7 @@ impl Engine {
     /// stays as it is in the log, and [`recover`](Self::recover) sees to it at the next start. What waits for space on
     /// a full disk is not waited for: nobody was told of it.
     pub async fn stop(&self, grace: Duration) {
-        self.stopping.store(true, Ordering::Release);
+        self.refuse_sends();
         let ended = async {
             while self.counts().turns > 0 {
                 tokio::time::sleep(STOP_POLL).await;

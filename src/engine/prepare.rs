@@ -23,6 +23,7 @@ use crate::model::{
 };
 
 use crate::store::{Answer, Append, Group};
+use crate::trace::Span;
 
 /// Work that has its events, which stand in the group.
 pub(super) struct Prepared {
@@ -61,6 +62,11 @@ pub(super) enum Effect {
         count: usize,
         is_over: bool,
     },
+    /// A turn is over; the state that its task is in, unless it has gone on without it.
+    Finished {
+        span: Span,
+        state: Option<TaskState>,
+    },
     /// The task was called off.
     Canceled {
         answer: oneshot::Sender<Result<Arc<Task>, Fault>>,
@@ -91,7 +97,7 @@ impl Prepared {
             Work::Open { task, delivery } => open(task, delivery, now, group),
             Work::FollowUp(follow_up) => continue_task(*follow_up, now, group, counters),
             Work::Updates { task, turn, outputs } => update(task, turn, (outputs, now), group, counters),
-            Work::Finish { task, turn, ending } => finish(task, &turn, (ending, now), group),
+            Work::Finish { task, turn, ending, span } => finish(task, &turn, (ending, span, now), group),
             Work::Cancel { task, answer } => cancel(task, answer, now, group),
             Work::Recover { task, recovery, answer } => recover(task, recovery, (answer, now), group),
             Work::CutShort { task } => cut_short(&task),
@@ -137,6 +143,10 @@ impl Prepared {
                     turn.close();
                 }
                 turn.committed(count);
+                None
+            }
+            Effect::Finished { span, state } => {
+                span.end_turn(state);
                 None
             }
             Effect::Canceled { answer, turn } => {
@@ -197,7 +207,7 @@ impl Effect {
     /// The events did not get into the store.
     pub(super) fn fail(self, fault: &Fault) {
         match self {
-            Self::Nothing => {}
+            Self::Nothing | Self::Finished { .. } => {}
             Self::Sent { mut delivery, .. }
             | Self::Delivered { mut delivery, .. }
             | Self::Refused { mut delivery, .. } => delivery.replier.answer(Err(fault.clone())),
@@ -349,14 +359,20 @@ fn update(
     Prepared::of(Some(task), append, Effect::Updated { turn, count, is_over })
 }
 
-fn finish(task: Live, turn: &RunningTurn, (ending, now): (Ending, Timestamp), group: &mut Group) -> Prepared {
+fn finish(
+    task: Live,
+    turn: &RunningTurn,
+    (ending, span, now): (Ending, Span, Timestamp),
+    group: &mut Group,
+) -> Prepared {
     let mut log = task.lock();
+    let state = log.machine.state;
     if log.turn.as_ref().is_none_or(|current| current.number != turn.number) {
         drop(log);
-        return Prepared::of(Some(task), None, Effect::Nothing);
+        let state = Some(state).filter(|state| state.is_terminal());
+        return Prepared::of(Some(task), None, Effect::Finished { span, state });
     }
     log.turn = None;
-    let state = log.machine.state;
     let (to, message) = match ending {
         Ending::Returned if state.is_interrupted() => (None, None),
         Ending::Returned => (Some(TaskState::Completed), None),
@@ -365,7 +381,8 @@ fn finish(task: Live, turn: &RunningTurn, (ending, now): (Ending, Timestamp), gr
     };
     drop(log);
     let append = to.and_then(|to| take_state(&task, to, (message, now), group));
-    Prepared::of(Some(task), append, Effect::Nothing)
+    let state = Some(append.and(to).unwrap_or(state));
+    Prepared::of(Some(task), append, Effect::Finished { span, state })
 }
 
 /// A task without a runner gets one, or fails. One that has a runner, or needs none, is left alone.

@@ -127,7 +127,7 @@ impl Engine {
             launch.view.inbox = inbox;
             current.inbox = Some(sender);
         }
-        launch.permit = Some(self.admission.readmit(&task.owner));
+        launch.permit = Some(self.admission.readmit(&task.agent, &task.owner));
         launch.view.resumed = true;
         launch.view.task = task.lock().visible().cloned();
         launch.view.past = cut.past.into();

@@ -8,12 +8,15 @@ use super::admission::Permit;
 use super::turn::{Polled, RunningTurn, TurnSink};
 use super::writer::Ending;
 use crate::agent::{Agent, AgentError, Turn, Updates};
+use crate::model::Id;
 
 /// How long an agent may clean up after its turn was canceled or ran out of time; then it is dropped.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// A turn that is about to begin.
 pub(super) struct Launch {
+    /// The agent's name.
+    pub(super) name: Id,
     pub(super) agent: Arc<dyn Agent>,
     pub(super) view: Turn,
     pub(super) turn: Arc<RunningTurn>,
@@ -23,10 +26,11 @@ pub(super) struct Launch {
 
 /// Runs the turn to its end.
 pub(super) async fn run(launch: Box<Launch>) {
-    let Launch { agent, view, turn, permit, timeout } = *launch;
+    let Launch { name, agent, mut view, turn, permit, timeout } = *launch;
     // Dropped in reverse: the agent, then what finishes the turn if this future is dropped, then the permit.
     let _permit = permit;
     let _finish = AbandonOnDrop(Arc::clone(&turn));
+    turn.trace(&name, &mut view);
     let updates = Updates::new(Arc::new(TurnSink(Arc::clone(&turn))));
     let agent = Box::pin(async move { agent.execute(view, updates).await });
     let mut polled = Polled { turn: Arc::clone(&turn), agent };

@@ -182,14 +182,14 @@ impl Engine {
 
     async fn plan(&self, submission: &Submission) -> Result<Plan, Fault> {
         let message = &submission.request.message;
-        let owner = &submission.scope.owner.key;
+        let admit = || self.admission.admit(&submission.scope.agent, &submission.scope.owner.key);
         if !self.store.has_room() {
             let message = "the server's store is full and takes no new messages; tasks can still be read, canceled and \
                            deleted. Delete finished tasks that you do not need, or send again later";
             return Err(Fault::new(FaultKind::Overloaded, message).with("resource", "store"));
         }
         let Some(task_id) = &message.task_id else {
-            return Ok(Plan::Open { permit: self.admission.admit(owner)? });
+            return Ok(Plan::Open { permit: admit()? });
         };
         let (task, context) = match self.find(&submission.scope, task_id).await? {
             Found::Live(task) => {
@@ -206,7 +206,7 @@ impl Engine {
             let message = "the task is finished and takes no more messages; send without taskId to open one";
             return Err(Fault::new(FaultKind::UnsupportedOperation, message));
         };
-        Ok(Plan::Continue { task, permit: self.admission.admit(owner) })
+        Ok(Plan::Continue { task, permit: admit() })
     }
 
     fn carry_out(&self, plan: Plan, submission: Submission, agent: &HostedAgent, replier: Replier) {
@@ -292,7 +292,8 @@ impl Engine {
             ..Turn::new(task_id, context_id, Arc::clone(&cause.message))
         };
         let timeout = turn_timeout(cause, self.limits.turn_timeout);
-        let launch = Launch { agent: Arc::clone(&agent.agent), view, turn, permit: None, timeout };
+        let (name, agent) = (Id::clone(&agent.name), Arc::clone(&agent.agent));
+        let launch = Launch { name, agent, view, turn, permit: None, timeout };
         (Box::new(launch), current)
     }
 

@@ -256,6 +256,11 @@ impl Log {
         self.fold.as_ref().map(Fold::task)
     }
 
+    /// Whether a turn runs, or an event of it is not visible yet.
+    pub(super) fn is_worked_on(&self) -> bool {
+        self.turn.is_some() || self.machine.last_seq > self.committed
+    }
+
     /// The number of the last visible event.
     pub(super) fn committed(&self) -> u64 {
         self.committed

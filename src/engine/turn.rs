@@ -4,6 +4,7 @@
 //! ends, or when [`HANDED_OVER`] of them wait. So an agent that says much at once costs one commit and one
 //! wake, and one that waits between two updates is not delayed. Updates that other tasks make for it go at once.
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -23,9 +24,10 @@ use super::counters;
 use super::send::Pending;
 use super::task::Live;
 use super::writer::{Ending, Work, Writer};
-use crate::agent::{Output, Room, UpdateError, UpdateSink};
+use crate::agent::{Output, Room, Turn, UpdateError, UpdateSink};
 use crate::fault::{Fault, FaultKind};
 use crate::model::Message;
+use crate::trace::Span;
 
 /// Updates that are collected at most before they are handed to the writer.
 const HANDED_OVER: usize = 64;
@@ -59,6 +61,8 @@ struct Collected {
     since: Instant,
     task: TurnTask,
     refused: Option<String>,
+    /// Until the turn is finished.
+    span: Span,
 }
 
 /// What a turn works on.
@@ -75,8 +79,13 @@ pub(super) enum TurnTask {
 impl RunningTurn {
     pub(super) fn new(number: u64, writer: Arc<Writer>) -> Self {
         let updates_ahead = writer.limits().updates_ahead.max(1);
-        let collected =
-            Collected { outputs: Vec::new(), since: Instant::now(), task: TurnTask::Closed, refused: None };
+        let collected = Collected {
+            outputs: Vec::new(),
+            since: Instant::now(),
+            task: TurnTask::Closed,
+            refused: None,
+            span: Span::default(),
+        };
         Self {
             number,
             cancellation: CancellationToken::new(),
@@ -97,6 +106,18 @@ impl RunningTurn {
     /// Gives a turn the task that was opened for it.
     pub(super) fn begin(&self, task: Live) {
         self.lock().task = TurnTask::Open(task);
+    }
+
+    /// Begins the turn's span. What the agent calls in the turn is then behind it in the trace.
+    pub(super) fn trace(&self, agent: &str, view: &mut Turn) {
+        let span = self.writer.tracer().turn(&view.parameters);
+        span.agent(agent);
+        span.task(&view.task_id);
+        span.conversation(&view.context_id);
+        if let Cow::Owned(parameters) = span.carried_by(&view.parameters) {
+            view.parameters = Arc::new(parameters);
+        }
+        self.lock().span = span;
     }
 
     /// The writer is done with this many updates.
@@ -167,18 +188,22 @@ impl RunningTurn {
     /// The turn has ended. Afterwards nothing it says counts.
     pub(super) fn finish(self: &Arc<Self>, ending: Ending) {
         self.hand_over();
-        let task = std::mem::replace(&mut self.lock().task, TurnTask::Closed);
+        let (task, span) = {
+            let mut collected = self.lock();
+            (std::mem::replace(&mut collected.task, TurnTask::Closed), std::mem::take(&mut collected.span))
+        };
         match task {
             TurnTask::Open(task) => {
-                self.writer.submit(Work::Finish { task, turn: Arc::clone(self), ending });
+                self.writer.submit(Work::Finish { task, turn: Arc::clone(self), ending, span });
             }
             // The agent said nothing at all: a task that is completed, or has failed, without a result.
             TurnTask::Pending(pending) if ending != Ending::Abandoned => {
                 let task = self.open(*pending);
-                self.writer.submit(Work::Finish { task, turn: Arc::clone(self), ending });
+                self.writer.submit(Work::Finish { task, turn: Arc::clone(self), ending, span });
             }
             TurnTask::Pending(mut pending) => pending.delivery.replier.answer(Err(stopped())),
-            TurnTask::Closed => {}
+            // The agent has answered with a message, or this was done before.
+            TurnTask::Closed => span.end_turn(None),
         }
         self.close();
     }

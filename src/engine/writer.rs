@@ -33,6 +33,7 @@ use crate::fault::Fault;
 use crate::limits::EngineLimits;
 use crate::model::{Id, Message, Task};
 use crate::store::{Checkpoint, Cut, Group, Store, StoreError};
+use crate::trace::{Span, Tracer};
 
 /// Something to be written.
 #[derive(Debug)]
@@ -44,7 +45,7 @@ pub(super) enum Work {
     /// What an agent says.
     Updates { task: Live, turn: Arc<RunningTurn>, outputs: Vec<Output> },
     /// An agent has ended its turn.
-    Finish { task: Live, turn: Arc<RunningTurn>, ending: Ending },
+    Finish { task: Live, turn: Arc<RunningTurn>, ending: Ending, span: Span },
     /// A client calls a task off.
     Cancel { task: Live, answer: oneshot::Sender<Result<Arc<Task>, Fault>> },
     /// A task has lost its runner with the process before.
@@ -105,6 +106,7 @@ pub(super) struct Writer {
     runtime: Handle,
     registry: Arc<Registry>,
     counters: Arc<Counters>,
+    tracer: Tracer,
     inline: bool,
     queue: Mutex<Queue>,
     /// For the thread that drains; one waits at most.
@@ -134,6 +136,7 @@ impl Writer {
             runtime,
             registry,
             counters,
+            tracer: Tracer::default(),
             queue: Mutex::new(Queue { works: VecDeque::new(), closed: false }),
             arrived: Notify::new(),
             draining: Mutex::default(),
@@ -223,6 +226,10 @@ impl Writer {
 
     pub(super) fn counters(&self) -> &Arc<Counters> {
         &self.counters
+    }
+
+    pub(super) fn tracer(&self) -> &Tracer {
+        &self.tracer
     }
 
     pub(super) fn store(&self) -> &Arc<dyn Store> {

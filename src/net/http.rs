@@ -96,10 +96,10 @@ impl Route {
         match path {
             "/capnp" => Some(Self::Capnp),
             "/capnweb" => Some(Self::Capnweb),
-            "/.well-known/agent-card.json" | "/.well-known/agent.json" => Some(Self::Card),
             "/healthz" | "/health" => Some(Self::Health),
             "/readyz" => Some(Self::Ready),
             "/metrics" => Some(Self::Metrics),
+            _ if card_of(path).is_some() => Some(Self::Card),
             _ => Console::at(path).map(Self::Console),
         }
     }
@@ -156,12 +156,18 @@ impl Exchange {
             Route::Capnp => self.upgrade(request.headers(), Protocol::Capnp),
             Route::Capnweb if request.method() == Method::POST => self.batch(request).await,
             Route::Capnweb => self.upgrade(request.headers(), Protocol::Capnweb),
-            Route::Card => Ok(document(&self.worker.routes().agent_card(), request.headers())),
+            Route::Card => self.card(&request),
             Route::Health => Ok(self.health()),
             Route::Ready => Ok(self.readiness()),
             Route::Metrics => self.metrics(request.headers()).await,
             Route::Console(console) => Ok(console.answer(request.headers())),
         }
+    }
+
+    fn card(&self, request: &Request<Incoming>) -> Result<Answer, Problem> {
+        let tenant = card_of(request.uri().path()).ok_or_else(Problem::not_found)?;
+        let card = self.worker.routes().agent_card(tenant).ok_or_else(Problem::not_found)?;
+        Ok(document(&card, request.headers()))
     }
 
     /// Whether the process serves: it is to be replaced only where it does not answer.
@@ -262,6 +268,18 @@ impl Exchange {
         })
     }
 }
+
+/// Whose card is at this path, if one may be: `/.well-known/agent-card.json`, or under the path of a tenant.
+fn card_of(path: &str) -> Option<Option<&str>> {
+    let before = WELL_KNOWN.iter().find_map(|name| path.strip_suffix(name))?;
+    match before.strip_prefix('/') {
+        None => before.is_empty().then_some(None),
+        Some(tenant) => (!tenant.is_empty() && !tenant.contains('/')).then_some(Some(tenant)),
+    }
+}
+
+/// Where a card is: in A2A 1.0, and in 0.2.
+const WELL_KNOWN: [&str; 2] = ["/.well-known/agent-card.json", "/.well-known/agent.json"];
 
 /// What may be asked for, for a page that asks first (CORS) and for others.
 fn options(route: Route, asked: &HeaderMap) -> Answer {

@@ -27,7 +27,9 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
+use futures::FutureExt as _;
 use tokio::net::TcpSocket;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
@@ -189,14 +191,28 @@ fn start_thread<T>(
 
 /// Gives what runs its time, then tells every connection to go.
 async fn drain(common: &Common) {
-    let drained = timeout(common.config.net.drain_timeout, async {
+    let drained = async || {
         tokio::select! {
             () = common.shutdown.drained() => {}
             () = common.closing.cancelled() => {}
         }
-    });
-    if drained.await.is_err() {
-        tracing::warn!("work was still running when the drain timeout ended");
+    };
+    if drained().now_or_never().is_some() {
+        common.closing.cancel();
+        return;
     }
+    if timeout(common.config.net.drain_timeout, drained()).await.is_err() {
+        tracing::warn!("work was still running when the drain timeout ended");
+        common.shutdown.hand_over();
+        // An error means that somebody does not listen. Nothing can be done about that.
+        let _ = timeout(HAND_OVER, drained()).await;
+    }
+    // Whoever has just heard that a task is over asks what came of it.
+    let _ = timeout(LAST_QUESTIONS, common.closing.cancelled()).await;
     common.closing.cancel();
 }
+
+/// What those who still work have to say so to their peers.
+const HAND_OVER: Duration = Duration::from_secs(1);
+/// What clients have for calls that they make only now.
+const LAST_QUESTIONS: Duration = Duration::from_millis(250);

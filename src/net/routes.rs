@@ -17,8 +17,9 @@ use crate::transport::{ConnectionHandle, Line, Speaker};
 
 /// What stands behind the port. Shared by all workers.
 pub trait Routes: Send + Sync + 'static {
-    /// The public agent card as it stands now.
-    fn agent_card(&self) -> Arc<Document>;
+    /// The public card of the tenant's agent as it stands now, or of the one that answers callers who name none; none
+    /// if there is no such agent.
+    fn agent_card(&self, tenant: Option<&str>) -> Option<Arc<Document>>;
 
     /// Whether new work is taken now; if not, why, in a word or two.
     fn readiness(&self) -> Result<(), &'static str>;

@@ -29,9 +29,9 @@ pub(super) struct Benches {
 }
 
 impl Routes for Benches {
-    fn agent_card(&self) -> Arc<Document> {
+    fn agent_card(&self, tenant: Option<&str>) -> Option<Arc<Document>> {
         let modified = Timestamp::parse("2026-01-02T03:04:05Z").expect("a time");
-        Arc::new(Document::new("application/json", r#"{"name":"bench"}"#, modified))
+        tenant.is_none().then(|| Arc::new(Document::new("application/json", r#"{"name":"bench"}"#, modified)))
     }
 
     fn readiness(&self) -> Result<(), &'static str> {

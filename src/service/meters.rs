@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::fault::{FaultKind, Result};
+use crate::trace::{Span, outcome};
 
 /// A method that is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,15 +99,18 @@ impl Default for Meter {
 }
 
 impl Meters {
-    /// Does a call and counts it. If what is returned is dropped before its end, the call counts as abandoned.
+    /// Does a call, counts it and ends its span. If what is returned is dropped before its end, the call counts as
+    /// abandoned.
     pub(super) async fn measure<T>(
         &self,
         method: Method,
+        span: &Span,
         call: impl Future<Output = Result<T>>,
     ) -> Result<T> {
         let mut running =
             Running { meter: &self.0[method as usize], begun: Instant::now(), outcome: ABANDONED };
         let answer = call.await;
+        span.end(&answer);
         running.outcome = match &answer {
             Ok(_) => OK,
             Err(fault) => FIRST_FAULT + fault.kind() as usize,
@@ -118,7 +122,7 @@ impl Meters {
     pub fn read(&self, method: Method) -> Measured {
         let Meter { outcomes, durations, nanos } = &self.0[method as usize];
         let names = ["ok", "abandoned"].map(str::to_owned).into_iter();
-        let names = names.chain(FaultKind::ALL.map(|kind| kind.reason().to_ascii_lowercase()));
+        let names = names.chain(FaultKind::ALL.map(outcome));
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let bounds = BOUNDS.into_iter().chain([f64::INFINITY]);
         Measured {
@@ -169,10 +173,10 @@ mod tests {
                 after(millis).await;
                 Ok(())
             };
-            meters.measure(Method::GetTask, call).await.unwrap();
+            meters.measure(Method::GetTask, &Span::default(), call).await.unwrap();
         }
         let missing = async { Err::<(), _>(Fault::task_not_found()) };
-        meters.measure(Method::GetTask, missing).await.unwrap_err();
+        meters.measure(Method::GetTask, &Span::default(), missing).await.unwrap_err();
         let measured = meters.read(Method::GetTask);
         assert_eq!(measured.outcomes, [("ok".to_owned(), 3), ("task_not_found".to_owned(), 1)]);
         let filled: Vec<_> = measured.durations.iter().filter(|(_, count)| *count > 0).copied().collect();
@@ -188,7 +192,8 @@ mod tests {
             after(1_000).await;
             Ok(())
         };
-        let call = meters.measure(Method::SendMessage, call);
+        let span = Span::default();
+        let call = meters.measure(Method::SendMessage, &span, call);
         tokio::time::timeout(Duration::from_millis(5), call).await.unwrap_err();
         assert_eq!(meters.read(Method::SendMessage).outcomes, [("abandoned".to_owned(), 1)]);
     }

@@ -27,11 +27,12 @@ use crate::engine::{Engine, Owner, Scope};
 use crate::fault::{Fault, FaultKind, Result};
 use crate::model::{
     AgentCard, CancelTaskRequest, DeleteTaskPushNotificationConfigRequest, GetExtendedAgentCardRequest,
-    GetTaskPushNotificationConfigRequest, GetTaskRequest, ListTaskPushNotificationConfigsRequest,
+    GetTaskPushNotificationConfigRequest, GetTaskRequest, Id, ListTaskPushNotificationConfigsRequest,
     ListTaskPushNotificationConfigsResponse, ListTasksRequest, ListTasksResponse, SendMessageRequest,
     SendMessageResponse, ServiceParameters, SubscribeToTaskRequest, Task, TaskPushNotificationConfig,
 };
 use crate::operations::{Caller, EventStream, Service};
+use crate::trace::{End, Span};
 
 /// The A2A versions that the capability surface speaks; the first where the caller names none.
 pub const VERSIONS: &[&str] = &["1.0"];
@@ -115,6 +116,28 @@ impl AgentService {
         Ok(reply)
     }
 
+    /// Does a call of an operation, on a task if one is given: it is counted, and is a span in its caller's trace.
+    async fn observe<T>(
+        &self,
+        method: Method,
+        caller: &Caller,
+        task: Option<&Id>,
+        call: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        let span = self.span(method.name(), caller);
+        if let Some(id) = task {
+            span.task(id);
+        }
+        self.meters.measure(method, &span, call).await
+    }
+
+    /// Begins the span of a call.
+    fn span(&self, method: &'static str, caller: &Caller) -> Span {
+        let span = self.engine.tracer().call(End::Server, method, &caller.parameters);
+        span.agent(caller.grant.scope().tenant());
+        span
+    }
+
     fn check(&self, caller: &Caller, permission: Permission) -> Result<Pass> {
         caller.grant.check(permission, self.clock.now())
     }
@@ -145,15 +168,17 @@ impl Service for AgentService {
     }
 
     async fn get_task(&self, caller: &Caller, request: GetTaskRequest) -> Result<Arc<Task>> {
-        self.meters.measure(Method::GetTask, self.get(caller, request)).await
+        let id = Id::clone(&request.id);
+        self.observe(Method::GetTask, caller, Some(&id), self.get(caller, request)).await
     }
 
     async fn list_tasks(&self, caller: &Caller, request: ListTasksRequest) -> Result<ListTasksResponse> {
-        self.meters.measure(Method::ListTasks, self.list(caller, request)).await
+        self.observe(Method::ListTasks, caller, None, self.list(caller, request)).await
     }
 
     async fn cancel_task(&self, caller: &Caller, request: CancelTaskRequest) -> Result<Arc<Task>> {
-        self.meters.measure(Method::CancelTask, self.cancel(caller, request)).await
+        let id = Id::clone(&request.id);
+        self.observe(Method::CancelTask, caller, Some(&id), self.cancel(caller, request)).await
     }
 
     async fn subscribe_to_task(
@@ -169,7 +194,7 @@ impl Service for AgentService {
         caller: &Caller,
         _config: TaskPushNotificationConfig,
     ) -> Result<TaskPushNotificationConfig> {
-        self.no_push(caller).await
+        self.no_push(caller, "CreateTaskPushNotificationConfig").await
     }
 
     async fn get_push_config(
@@ -177,7 +202,7 @@ impl Service for AgentService {
         caller: &Caller,
         _request: GetTaskPushNotificationConfigRequest,
     ) -> Result<TaskPushNotificationConfig> {
-        self.no_push(caller).await
+        self.no_push(caller, "GetTaskPushNotificationConfig").await
     }
 
     async fn list_push_configs(
@@ -185,7 +210,7 @@ impl Service for AgentService {
         caller: &Caller,
         _request: ListTaskPushNotificationConfigsRequest,
     ) -> Result<ListTaskPushNotificationConfigsResponse> {
-        self.no_push(caller).await
+        self.no_push(caller, "ListTaskPushNotificationConfigs").await
     }
 
     async fn delete_push_config(
@@ -193,7 +218,7 @@ impl Service for AgentService {
         caller: &Caller,
         _request: DeleteTaskPushNotificationConfigRequest,
     ) -> Result<()> {
-        self.no_push(caller).await
+        self.no_push(caller, "DeleteTaskPushNotificationConfig").await
     }
 
     async fn get_extended_agent_card(
@@ -202,6 +227,6 @@ impl Service for AgentService {
         _request: GetExtendedAgentCardRequest,
     ) -> Result<AgentCard> {
         let card = async { self.extended_card(caller) };
-        self.meters.measure(Method::GetExtendedAgentCard, card).await
+        self.observe(Method::GetExtendedAgentCard, caller, None, card).await
     }
 }

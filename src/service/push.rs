@@ -7,12 +7,13 @@ use crate::fault::{Fault, FaultKind, Result};
 use crate::operations::Caller;
 
 impl AgentService {
-    pub(super) async fn no_push<T>(&self, caller: &Caller) -> Result<T> {
+    pub(super) async fn no_push<T>(&self, caller: &Caller, operation: &'static str) -> Result<T> {
         let refused = async {
             let _pass = self.check(caller, Permission::Push)?;
             Err(no_push())
         };
-        self.meters.measure(Method::PushNotificationConfig, refused).await
+        let span = self.span(operation, caller);
+        self.meters.measure(Method::PushNotificationConfig, &span, refused).await
     }
 }
 

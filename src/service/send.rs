@@ -12,6 +12,7 @@ use crate::engine::{Feed, FeedKind, InUse, Sent, Start, Submission, TaskTicket, 
 use crate::fault::{Fault, FaultKind, Result};
 use crate::model::{Message, SendMessageRequest, SendMessageResponse};
 use crate::operations::Caller;
+use crate::trace::Span;
 
 /// What a send has come to.
 #[derive(Debug)]
@@ -37,8 +38,9 @@ impl AgentService {
         request: SendMessageRequest,
         turn_timeout: Option<Duration>,
     ) -> Result<Begun> {
+        let span = self.span(Method::SendStreamingMessage.name(), caller);
         let begun = async {
-            let (sent, _in_use) = self.submit(caller, request, turn_timeout).await?;
+            let (sent, _in_use) = self.submit(caller, &span, request, turn_timeout).await?;
             match sent {
                 Sent::Task(ticket) => {
                     let start = Start::After(ticket.after);
@@ -49,7 +51,7 @@ impl AgentService {
                 Sent::Message(message) => Ok(Begun::Message(message)),
             }
         };
-        self.meters.measure(Method::SendStreamingMessage, begun).await
+        self.meters.measure(Method::SendStreamingMessage, &span, begun).await
     }
 
     /// Sends a message and waits until its task is terminal or interrupted, unless asked to return at once.
@@ -62,8 +64,9 @@ impl AgentService {
         let configuration = request.configuration.as_ref();
         let history = configuration.and_then(|configuration| configuration.history_length);
         let at_once = configuration.is_some_and(|configuration| configuration.return_immediately);
+        let span = self.span(Method::SendMessage.name(), caller);
         let answer = async {
-            let (sent, _in_use) = self.submit(caller, request, turn_timeout).await?;
+            let (sent, _in_use) = self.submit(caller, &span, request, turn_timeout).await?;
             let ticket = match sent {
                 Sent::Task(ticket) => ticket,
                 Sent::Message(message) => return Ok(SendMessageResponse::Message((*message).clone())),
@@ -83,15 +86,17 @@ impl AgentService {
                 answer = answer => answer,
             }
         };
-        self.meters.measure(Method::SendMessage, answered).await
+        self.meters.measure(Method::SendMessage, &span, answered).await
     }
 
     async fn submit(
         &self,
         caller: &Caller,
+        span: &Span,
         mut request: SendMessageRequest,
         turn_timeout: Option<Duration>,
     ) -> Result<(Sent, InUse)> {
+        span.message(&request.message);
         let configuration = request.configuration.as_ref();
         if configuration.is_some_and(|configuration| configuration.task_push_notification_config.is_some()) {
             return Err(no_push());
@@ -105,10 +110,15 @@ impl AgentService {
             scope: self.scope(caller),
             request,
             subject,
-            parameters: Arc::new(caller.parameters.clone()),
+            parameters: Arc::new(span.carried_by(&caller.parameters).into_owned()),
             turn_timeout,
         };
-        handed_over(pass, self.engine.send_in_use(submission)).await
+        let (sent, in_use) = handed_over(pass, self.engine.send_in_use(submission)).await?;
+        if let Sent::Task(ticket) = &sent {
+            span.task(&ticket.task_id);
+            span.conversation(&ticket.context_id);
+        }
+        Ok((sent, in_use))
     }
 
     /// Whether the caller may send this message, and into the conversation that its grant reaches.

@@ -55,7 +55,7 @@ impl AgentService {
             let scope = self.scope(caller);
             super::send::handed_over(pass, self.engine.delete(&scope, id)).await
         };
-        self.meters.measure(Method::DeleteTask, deleted).await
+        self.observe(Method::DeleteTask, caller, Some(id), deleted).await
     }
 
     /// Whether there is such a task within the caller's reach.
@@ -74,7 +74,7 @@ impl AgentService {
             self.reach(caller, id).await?;
             self.engine.feed(&self.scope(caller), id, start, kind).await
         };
-        self.meters.measure(Method::SubscribeToTask, feed).await
+        self.observe(Method::SubscribeToTask, caller, Some(id), feed).await
     }
 
     /// Cancels a task whose handle was dropped by somebody who asked for that, if it still may be.

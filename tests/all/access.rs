@@ -127,7 +127,7 @@ async fn an_unknown_tenant_is_named_only_to_those_who_are_let_in() {
     let connection = world.connection().await;
     let known = connection.authenticate_to("no such agent", ALICE);
     let fault = known.ready().await.unwrap_err();
-    assert_eq!(fault.kind(), FaultKind::InvalidParams);
+    assert_eq!(fault.kind(), FaultKind::Forbidden);
     assert!(fault.message().contains("no such agent"));
 }
 

@@ -14,7 +14,7 @@ use crate::world::{ALICE, World, soon, until};
 const VERSIONS: [&str; 2] = ["0.12", "0.5"];
 const NEWEST: &str = "0.12";
 
-fn directory() -> PathBuf {
+pub(crate) fn directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/capnweb")
 }
 

@@ -43,8 +43,8 @@ use vectors::{End, Vector, Words, frames};
 struct Test;
 
 impl Routes for Test {
-    fn agent_card(&self) -> Arc<Document> {
-        Arc::new(Document::new("application/json", "{}", Timestamp::from_unix_nanos(0)))
+    fn agent_card(&self, _: Option<&str>) -> Option<Arc<Document>> {
+        Some(Arc::new(Document::new("application/json", "{}", Timestamp::from_unix_nanos(0))))
     }
 
     fn readiness(&self) -> Result<(), &'static str> {

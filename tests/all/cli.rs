@@ -11,7 +11,8 @@ use crate::world::{ALICE, World, soon, until};
 
 pub(crate) fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_a2a-webcap"));
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("A2A")) {
+    let ours = |name: &str| ["A2A", "OTEL_", "TRACE"].iter().any(|start| name.starts_with(start));
+    for (name, _) in std::env::vars().filter(|(name, _)| ours(name)) {
         command.env_remove(name);
     }
     command.env("HOME", "/nonexistent").env_remove("XDG_STATE_HOME").kill_on_drop(true);

@@ -93,7 +93,7 @@ impl Reader {
     /// Types this, to a server at this address, and waits until it has ended well.
     async fn runs(&self, line: &str, server: &str) -> Output {
         let output = self.types(line).env("A2ACLI_AGENT_CARD", server).output();
-        let output = soon("the command ends", output).await.unwrap();
+        let output = soon("the command ends", output).await.unwrap_or_else(|error| panic!("{line}: {error}"));
         assert!(output.status.success(), "{line}\n{}\n{}", out(&output), err(&output));
         output
     }

@@ -9,6 +9,9 @@ use crate::cli::{err, json, program, run};
 use crate::process::{Served, ask, files};
 use crate::world::{World, soon, until};
 
+/// Set to nothing is not set.
+const AS_IT_IS: &[(&str, &str)] = &[("A2A_WEBCAP_LOG_FORMAT", "")];
+
 /// Every line of a log, read as JSON.
 fn records(log: &str) -> Vec<Value> {
     log.lines()
@@ -35,7 +38,7 @@ async fn a_server_without_a_terminal_logs_json_with_the_fields_beside_the_messag
     let (_scratch, directory) =
         files(&[("a.sh", "#!/bin/sh\nprintf 'it is\\033[31m \"red\" level=ERROR\\n' >&2\necho ok\n")]);
     let agent = format!("exec:{}", directory.join("a.sh").display());
-    let served = Served::start_in(&agent, &[], &[]).await;
+    let served = Served::start_in(&agent, &[], AS_IT_IS).await;
     ask(&served.client().await, Message::user("go")).await;
     let seen = record(&served, "the agent's stderr").await;
     assert_eq!(
@@ -49,7 +52,7 @@ async fn a_server_without_a_terminal_logs_json_with_the_fields_beside_the_messag
 
 #[tokio::test]
 async fn remarks_of_a_server_are_records_of_its_json_log() {
-    let mut served = Served::start_in("echo", &[], &[]).await;
+    let mut served = Served::start_in("echo", &[], AS_IT_IS).await;
     served.signal("-TERM");
     assert!(soon("it stops", served.child.wait()).await.unwrap().success());
     assert!(records(&served.log()).iter().any(|record| {

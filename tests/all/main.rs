@@ -23,6 +23,8 @@ mod cli_own;
 mod cli_spec;
 mod cli_terminal;
 mod client;
+#[cfg(feature = "otlp")]
+mod collector;
 mod console;
 mod deletion;
 mod documents;
@@ -69,8 +71,14 @@ mod secrets;
 mod sends;
 mod sharing;
 mod sizes;
+#[cfg(feature = "otlp")]
+mod spans;
+#[cfg(feature = "otlp")]
+mod spans_export;
 mod streaming;
 mod streams;
+mod tenants;
+mod tenants_serve;
 mod tmux;
 mod upkeep;
 mod web;

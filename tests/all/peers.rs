@@ -131,7 +131,7 @@ fn cxx_client() -> Result<Command, String> {
     Ok(client)
 }
 
-fn python(program: &str) -> Result<Command, String> {
+pub(crate) fn python(program: &str) -> Result<Command, String> {
     let venv = made().join("venv");
     needs(&venv.join("requirements.txt"))?;
     let mut command = Command::new(venv.join("bin/python"));

@@ -3,9 +3,11 @@
 use std::time::{Duration, Instant};
 
 use a2a_webcap::model::{Message, TaskState};
+use serde_json::json;
 
 use crate::process::{Served, WORDS, answer, ask, files};
-use crate::world::soon;
+use crate::web::{Web, message};
+use crate::world::{ALICE, soon, until};
 
 const ECHO: &str = "card\nwhile next; do chunk \"$task\" \"$text\"; status \"$task\" COMPLETED; done\n";
 
@@ -71,6 +73,38 @@ async fn ak_i03_a_server_that_is_told_to_stop_ends_its_programs_in_order_and_exi
     assert_eq!(status.code(), Some(0), "{}", served.log());
     assert!(!crate::process::is_alive(&id), "it has ended before its server");
     assert!(directory.join("over").exists(), "by itself, since its input ended");
+}
+
+#[tokio::test]
+async fn ak_i03_what_was_asked_of_a_server_before_it_was_told_to_stop_is_answered_and_no_more_is_taken() {
+    let (_scratch, directory) = files(&[]);
+    let body =
+        format!("cd {} && touch asked.$$ && until [ -e go ]; do sleep 0.02; done; cat", directory.display());
+    std::fs::write(directory.join("agent.sh"), body).unwrap();
+    let agent = format!("exec:sh {}", directory.join("agent.sh").display());
+    let mut served = Served::start(&agent, &["--store", "memory"]).await;
+    let mut web = Web::dial(served.url()).await;
+    let session = web.authenticate(ALICE).await;
+    let sent = web.push(session, "sendMessage", json!([message("the last words")])).await;
+    web.pull(sent).await;
+    let other = served.client().await;
+    let same = async { ask(&other, Message::user("and mine")).await };
+    let stopping = async {
+        let asked = || std::fs::read_dir(&directory).unwrap().count() == 1 + 2;
+        until("the program has been asked twice", asked).await;
+        served.signal("-TERM");
+        until("nobody is let in any more", || std::net::TcpStream::connect(address(&served)).is_err()).await;
+        std::fs::write(directory.join("go"), "").unwrap();
+        web.answer(sent).await.expect("it is answered")
+    };
+    let (task, answer) = futures::future::join(same, stopping).await;
+    assert_eq!(answer["task"]["status"]["state"], "TASK_STATE_COMPLETED", "{answer}");
+    assert_eq!(crate::process::answer(&task), "and mine");
+    assert_eq!(soon("it ends", served.child.wait()).await.unwrap().code(), Some(0), "{}", served.log());
+}
+
+fn address(served: &Served) -> &str {
+    served.url().trim_start_matches("http://")
 }
 
 #[tokio::test]

@@ -77,6 +77,7 @@ impl Garden {
                 ("A2ACLI_API_KEY", &api_key),
                 ("SERVICE_TOKEN", &token),
                 ("OTEL_EXPORTER_OTLP_HEADERS", &headers),
+                ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9"),
                 ("RUST_BACKTRACE", "0"),
             ],
         )

@@ -1,5 +1,7 @@
 //! Streams: where they begin, what an observer is called with, and how they end.
 
+use std::time::Duration;
+
 use a2a_webcap::client::{Cursor, Features, SendCall};
 use a2a_webcap::fault::FaultKind;
 use a2a_webcap::model::{
@@ -11,7 +13,7 @@ use a2a_webcap::wire::capnp::capability_capnp::observer_features;
 use crate::doubles::{Collector, Puppet};
 use crate::party::{Wire, on_wires};
 use crate::raw::{Log, Raw};
-use crate::world::{ALICE, World, soon, until};
+use crate::world::{ALICE, World, limits, soon, until};
 
 on_wires! {
     every: [
@@ -19,7 +21,8 @@ on_wires! {
         a_cursor_beyond_the_last_event_is_refused_by_name,
         a_cursor_at_the_last_event_of_a_working_task_waits_for_the_next,
         a_sends_own_stream_ends_interrupted_and_a_subscription_goes_on,
-        a_stopping_server_detaches_its_streams,
+        a_stopping_server_lets_turns_end_and_detaches_whoever_waits_for_nothing,
+        a_stopping_server_hands_over_what_has_not_ended_in_time,
         a_send_that_asks_to_return_at_once_always_opens_a_task,
     ]
     objects: [
@@ -104,22 +107,49 @@ async fn a_sends_own_stream_ends_interrupted_and_a_subscription_goes_on(wire: Wi
     }
 }
 
-async fn a_stopping_server_detaches_its_streams(wire: Wire) {
+async fn a_stopping_server_lets_turns_end_and_detaches_whoever_waits_for_nothing(wire: Wire) {
     let (world, mut stage) = wire.puppet().await;
+    let session = world.session(ALICE).await;
+    let (asked, waiting, working) = (Collector::new(), Collector::new(), Collector::new());
+    let idle = session.send_streaming("ask me", asked.clone());
+    let cue = stage.turn().await;
+    cue.updates.state(TaskState::InputRequired, None).await.unwrap();
+    cue.end();
+    asked.end().await;
+    let _held = idle.task.subscribe(Cursor::After(2), waiting.clone());
+    let _busy = session.send_streaming("go", working.clone());
+    let cue = stage.turn().await;
+    cue.works().await;
+    working.has(3).await;
+    // Over Cap'n Web the end is said when everything before it was acknowledged: this answer comes after that.
+    session.who_am_i().await.unwrap();
+    let stopping = tokio::spawn(world.server.stop());
+    let end = waiting.end().await;
+    assert_eq!((end.reason, end.last_seq), (EndReason::Detached, 2));
+    let refused = session.send("one more").await.unwrap_err();
+    assert_eq!(refused.kind(), FaultKind::Overloaded);
+    cue.says("still here").await;
+    cue.end();
+    let end = working.end().await;
+    assert_eq!((end.reason, end.last_seq), (EndReason::Completed, 4));
+    assert_eq!(working.numbers().last(), Some(&4));
+    soon("the server stops", stopping).await.unwrap();
+}
+
+async fn a_stopping_server_hands_over_what_has_not_ended_in_time(wire: Wire) {
+    let hasty = limits(|limits| limits.net.drain_timeout = Duration::from_millis(50));
+    let (world, mut stage) = wire.puppet_of(Puppet::default(), |builder| builder.limits(hasty)).await;
     let session = world.session(ALICE).await;
     let collector = Collector::new();
     let _started = session.send_streaming("go", collector.clone());
     let cue = stage.turn().await;
     cue.works().await;
     collector.has(3).await;
-    // Over Cap'n Web the end is said when everything before it was acknowledged, and a stopping server does not wait
-    // for that: this answer comes after it has heard so.
     session.who_am_i().await.unwrap();
     let stopping = tokio::spawn(world.server.stop());
     let end = collector.end().await;
     assert_eq!((end.reason, end.last_seq), (EndReason::Detached, 2));
-    cue.end();
-    drop((session, _started));
+    drop(cue);
     soon("the server stops", stopping).await.unwrap();
 }
 

@@ -28,7 +28,12 @@ pub(crate) struct Called {
 
 impl Web {
     pub(crate) async fn connect(world: &World) -> Self {
-        let url = format!("ws://{}/capnweb", world.server.local_addr());
+        Self::dial(&format!("http://{}", world.server.local_addr())).await
+    }
+
+    /// Connects to a server at any address.
+    pub(crate) async fn dial(url: &str) -> Self {
+        let url = format!("{}/capnweb", url.replacen("http://", "ws://", 1));
         let (socket, _) = tokio_tungstenite::connect_async(url).await.unwrap();
         Self { socket, pushed: 0, heard: 0 }
     }

@@ -14,13 +14,6 @@ use crate::line::Line;
 use crate::web::{Web, code, message};
 use crate::world::{ALICE, BOB, World, limits, soon, until};
 
-/// A client at any address.
-async fn dial(url: &str) -> Web {
-    let url = format!("{}/capnweb", url.replacen("http://", "ws://", 1));
-    let (socket, _) = tokio_tungstenite::connect_async(url).await.unwrap();
-    Web { socket, pushed: 0, heard: 0 }
-}
-
 #[tokio::test]
 async fn ak_w01_the_upgrade_needs_no_subprotocol_and_the_first_call_succeeds() {
     let world = World::echo().await;
@@ -74,7 +67,7 @@ async fn ak_w07_an_idle_cap_n_web_connection_whose_peer_answers_pings_stays_open
 async fn ak_w07_a_cap_n_web_peer_that_stops_answering_is_dropped_within_interval_and_timeout() {
     let bench = Bench::with(|limits| scaled(&mut limits.wire)).await;
     let line = Line::to(bench.address()).await;
-    let mut web = dial(&line.url()).await;
+    let mut web = Web::dial(&line.url()).await;
     let session = web.authenticate(BOB).await;
     web.ask(session, "whoAmI", json!([])).await.unwrap();
     // It hears nothing any more, so it answers nothing.

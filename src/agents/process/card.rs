@@ -1,6 +1,6 @@
 //! The card of a process agent: what the program says of itself and what a file beside it says, made whole.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use serde_json::{Value, json};
 
@@ -84,10 +84,18 @@ pub(in super::super) fn beside(program: &Program) -> Result<Option<Struct>, Proc
     else {
         return Ok(None);
     };
-    read(&path).map(Some).map_err(|reason| ProcessError::CardFile { path, reason })
+    from_file(&path).map(Some)
 }
 
-fn read(path: &PathBuf) -> Result<Struct, String> {
+/// What a file says of an agent.
+///
+/// # Errors
+/// [`ProcessError::CardFile`], if it cannot be read, or is no JSON object.
+pub(in super::super) fn from_file(path: &Path) -> Result<Struct, ProcessError> {
+    read(path).map_err(|reason| ProcessError::CardFile { path: path.to_owned(), reason })
+}
+
+fn read(path: &Path) -> Result<Struct, String> {
     let bytes = path.metadata().map_err(|error| error.to_string())?.len();
     if bytes > CARD_BYTES {
         return Err(format!("it has {bytes} bytes, and at most {CARD_BYTES} are read"));

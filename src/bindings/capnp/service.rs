@@ -66,13 +66,14 @@ impl a2a_service::Server for ServiceShell {
         mut results: a2a_service::AuthenticateResults,
     ) -> capnp::Result<()> {
         let answer = async {
-            let (shown, tenant) = {
+            let (shown, tenant, parameters) = {
                 let params = self::params(params.get())?;
-                parameters(params.get_parameters())?.check_version(crate::service::VERSIONS)?;
+                let parameters = parameters(params.get_parameters())?;
+                parameters.check_version(crate::service::VERSIONS)?;
                 let tenant = text("tenant", params.get_tenant())?.map(str::to_owned);
-                (credentials(params.get_credentials())?, tenant)
+                (credentials(params.get_credentials())?, tenant, parameters)
             };
-            self.service.authenticate(&shown, tenant.as_deref()).await
+            self.service.authenticate(&shown, tenant.as_deref(), &parameters).await
         };
         match answer.await {
             Ok(session) => {

@@ -52,7 +52,7 @@ impl ServiceObject {
             "authenticate" => {
                 let (shown, voice) = arguments.credentials()?;
                 let tenant: Option<String> = arguments.optional("tenant")?;
-                let session = self.0.authenticate(&shown, tenant.as_deref()).await?;
+                let session = self.0.authenticate(&shown, tenant.as_deref(), &voice.parameters()).await?;
                 connection.authenticated();
                 Ok(connection.object(Object::Session(SessionObject::new(session, voice))))
             }

@@ -9,12 +9,20 @@ use crate::config::Config;
 /// reader test guesses.
 pub(super) fn shown(config: &Config) -> Value {
     let mut settings = serde_json::to_value(config).expect("settings are texts, numbers and lists of them");
-    for key in settings["keys"].as_array_mut().into_iter().flatten() {
+    settings["agent"] = config.unnamed().into();
+    hide(&mut settings["keys"]);
+    for agent in settings["agents"].as_object_mut().into_iter().flat_map(|agents| agents.values_mut()) {
+        hide(&mut agent["keys"]);
+    }
+    settings
+}
+
+fn hide(keys: &mut Value) {
+    for key in keys.as_array_mut().into_iter().flatten() {
         if let Some(key) = key.as_object_mut() {
             key.remove("sha256");
         }
     }
-    settings
 }
 
 /// One setting a line: `limits.net.connections: 10000`.

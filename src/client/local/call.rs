@@ -11,6 +11,7 @@ use futures::stream::{FuturesUnordered, StreamExt as _};
 use tokio::sync::mpsc;
 
 use crate::fault::{Fault, FaultKind, Result};
+use crate::trace::Span;
 use crate::wire::capnp::capability_capnp::{a2a_error, a2a_service, operations, session, task_handle};
 use crate::wire::capnp::{decode_fault, from_exception};
 
@@ -22,6 +23,18 @@ pub struct Pending<T>(LocalBoxFuture<'static, Result<T>>);
 impl<T: 'static> Pending<T> {
     pub(super) fn new(answer: impl Future<Output = Result<T>> + 'static) -> Self {
         Self(answer.boxed_local())
+    }
+
+    /// The same answer; the span ends with it.
+    pub(super) fn traced(self, span: Span) -> Self {
+        if !span.is_recording() {
+            return self;
+        }
+        Self::new(async move {
+            let answer = self.await;
+            span.end(&answer);
+            answer
+        })
     }
 
     /// Reads the results of a call that has just been sent, unless they report an error.

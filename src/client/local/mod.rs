@@ -46,6 +46,7 @@ use super::credentials::Credentials;
 use crate::fault::Result;
 use crate::limits::WireLimits;
 use crate::model::{AgentCard, ServiceParameters};
+use crate::trace::{End, Span, Tracer};
 use crate::transport::{CloseReason, ConnectionHandle, Frames, code};
 use crate::wire::capnp::capability_capnp::{a2a_service, server_info};
 use crate::wire::capnp::encode_parameters;
@@ -68,6 +69,18 @@ pub struct Connection {
 struct Line {
     handle: Rc<ConnectionHandle>,
     errands: Errands,
+    tracer: Tracer,
+}
+
+impl Line {
+    /// Begins the span of a call to an agent; the agent is empty where it is not known.
+    fn span(&self, method: &'static str, agent: &str, parameters: &ServiceParameters) -> Span {
+        let span = self.tracer.call(End::Client, method, parameters);
+        if !agent.is_empty() {
+            span.agent(agent);
+        }
+        span
+    }
 }
 
 impl Drop for Line {
@@ -95,8 +108,8 @@ impl Connection {
         let (client, handle, driver) =
             crate::transport::connect::<a2a_service::Client, F>(frames, None, limits);
         let (errands, work) = Errands::new();
-        let line = Rc::new(Line { handle, errands });
-        let operations = Operations::new(client.clone().cast_to(), line);
+        let line = Rc::new(Line { handle, errands, tracer: Tracer::default() });
+        let operations = Operations::new(client.clone().cast_to(), line, DEFAULT_AGENT.into());
         let running = async move {
             let (reason, ()) = futures::future::join(driver, work).await;
             reason
@@ -135,16 +148,18 @@ impl Connection {
     /// Says who one is, to the agent that `tenant` selects. May be called again, for another principal or
     /// tenant: the sessions are independent.
     pub fn authenticate_to(&self, tenant: &str, credentials: &Credentials) -> Session {
+        let agent: Rc<str> = if tenant.is_empty() { DEFAULT_AGENT } else { tenant }.into();
+        let span = self.line().span("authenticate", &agent, self.operations.parameters());
         let mut call = self.client.authenticate_request();
         let mut params = call.get();
         session::write_credentials(credentials, params.reborrow().init_credentials());
         params.set_tenant(tenant);
-        encode_parameters(self.operations.parameters(), |n| params.init_parameters(n));
+        encode_parameters(&span.carried_by(self.operations.parameters()), |n| params.init_parameters(n));
         let sent = call.send();
         let session = sent.pipeline.get_session();
-        let ready = self.operations.ready(Pending::answer(sent, |_| Ok(())));
-        let parameters = ServiceParameters::clone(self.operations.parameters());
-        Session::new(session, ready, self.line().clone()).with_parameters(parameters)
+        let ready = self.operations.ready(Pending::answer(sent, |_| Ok(())).traced(span));
+        let operations = Operations::new(session.clone().cast_to(), self.line().clone(), agent);
+        Session::new(session, ready, operations.with(ServiceParameters::clone(self.operations.parameters())))
     }
 
     /// Turns the secret of [`TaskHandle::share`] into the handle. The first claim wins; every other attempt,
@@ -168,6 +183,9 @@ impl Connection {
         self.transport().close(code::NORMAL, "");
     }
 }
+
+/// What servers call the agent of those who name none.
+const DEFAULT_AGENT: &str = "default";
 
 fn read_info(wire: server_info::Reader<'_>) -> Result<ServerInfo> {
     let limits = wire.get_limits().map_err(|error| unreadable(&error))?;

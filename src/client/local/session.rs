@@ -1,13 +1,11 @@
 //! A principal's authority over one agent.
 
 use std::ops::Deref;
-use std::rc::Rc;
 
 use capnp::capability::FromClientHook as _;
 
 use super::super::authority::{ContextScope, Identity, SessionPolicy};
 use super::super::credentials::{Credentials, Exposed};
-use super::Line;
 use super::call::{Pending, Ready, unreadable};
 use super::grant::{Grant, optional_text, text, texts, time, write_policy};
 use super::operations::Operations;
@@ -35,8 +33,8 @@ impl Deref for Session {
 }
 
 impl Session {
-    pub(super) fn new(client: session::Client, ready: Ready, line: Rc<Line>) -> Self {
-        let operations = Operations::new(client.clone().cast_to(), line);
+    /// The operations are its own.
+    pub(super) fn new(client: session::Client, ready: Ready, operations: Operations) -> Self {
         Self { client, operations, ready }
     }
 
@@ -61,7 +59,7 @@ impl Session {
         let sent = call.send();
         let task = sent.pipeline.get_task();
         let ready = self.operations.ready(Pending::answer(sent, |_| Ok(())));
-        TaskHandle::new(task, ready, self.line().clone())
+        TaskHandle::new(task, ready, self.line().clone()).of(self.agent())
     }
 
     /// Who this session speaks for.
@@ -88,7 +86,8 @@ impl Session {
         let (session, grant) = (sent.pipeline.get_session(), sent.pipeline.get_grant());
         let ready = self.operations.ready(Pending::answer(sent, |_| Ok(())));
         let line = self.line();
-        (Session::new(session, ready.clone(), line.clone()), Grant::new(grant, ready, line.clone()))
+        let operations = Operations::new(session.clone().cast_to(), line.clone(), self.agent().clone());
+        (Session::new(session, ready.clone(), operations), Grant::new(grant, ready, line.clone()))
     }
 
     /// Ends this session and everything derived from it, streams included. May be called twice.

@@ -13,6 +13,7 @@ use super::inbound::{Inbound, write_features};
 use super::operations::{read, write_cursor};
 use super::send::{Outcome, finish, write_options};
 use crate::model::{SendMessageResponse, ServiceParameters, Struct, Task};
+use crate::trace::Span;
 use crate::wire::capnp::capability_capnp::task_handle;
 use crate::wire::capnp::{Encode as _, encode_parameters};
 
@@ -23,12 +24,19 @@ pub struct TaskHandle {
     client: task_handle::Client,
     ready: Ready,
     line: Rc<Line>,
+    /// The name that the server has the agent under; empty if it is not known.
+    agent: Rc<str>,
     parameters: Rc<ServiceParameters>,
 }
 
 impl TaskHandle {
     pub(super) fn new(client: task_handle::Client, ready: Ready, line: Rc<Line>) -> Self {
-        Self { client, ready, line, parameters: Rc::default() }
+        Self { client, ready, line, agent: Rc::default(), parameters: Rc::default() }
+    }
+
+    /// Says whose task it is.
+    pub(super) fn of(self, agent: &Rc<str>) -> Self {
+        Self { agent: agent.clone(), ..self }
     }
 
     pub(super) fn with(self, parameters: Rc<ServiceParameters>) -> Self {
@@ -51,12 +59,13 @@ impl TaskHandle {
 
     /// The task as it stands, with this many of its latest messages; with all if not said.
     pub fn get(&self, history_length: Option<u32>) -> Pending<Task> {
+        let span = self.span("GetTask");
         let mut call = self.client.get_request();
         let mut params = call.get();
         let length = history_length.map_or(-1, |length| i32::try_from(length).unwrap_or(i32::MAX));
         params.set_history_length(length);
-        encode_parameters(&self.parameters, |n| params.init_parameters(n));
-        Pending::answer(call.send(), |results| read(results.get_task()))
+        encode_parameters(&span.carried_by(&self.parameters), |n| params.init_parameters(n));
+        Pending::answer(call.send(), |results| read(results.get_task())).traced(span)
     }
 
     /// Sends a message into this task and waits until the task stops; with `returnImmediately` only until
@@ -68,12 +77,14 @@ impl TaskHandle {
             let subscription = self.start(&call, outcome);
             return finish(self.clone(), subscription, ended, call.history_length());
         }
+        let span = self.span("SendMessage");
+        span.message(&call.request.message);
         let mut request = self.client.send_request();
         let mut params = request.get();
         call.request.encode(params.reborrow().init_request());
         write_options(&call, params.reborrow().init_options());
-        encode_parameters(&self.parameters, |n| params.init_parameters(n));
-        Pending::answer(request.send(), |results| read(results.get_response()))
+        encode_parameters(&span.carried_by(&self.parameters), |n| params.init_parameters(n));
+        Pending::answer(request.send(), |results| read(results.get_response())).traced(span)
     }
 
     /// Sends a message into this task and lets the observer see what comes of it.
@@ -82,35 +93,43 @@ impl TaskHandle {
     }
 
     pub(in super::super) fn start(&self, call: &SendCall, sink: impl Sink) -> Subscription {
+        let span = self.span("SendStreamingMessage");
+        span.message(&call.request.message);
         let mut request = self.client.send_streaming_request();
         let mut params = request.get();
         call.request.encode(params.reborrow().init_request());
         write_options(call, params.reborrow().init_options());
         write_features(&sink, params.reborrow().init_features());
         params.set_observer(Inbound::client(sink));
-        encode_parameters(&self.parameters, |n| params.init_parameters(n));
+        encode_parameters(&span.carried_by(&self.parameters), |n| params.init_parameters(n));
         let sent = request.send();
         let subscription = sent.pipeline.get_subscription();
-        let ready = Ready::new(Pending::answer(sent, |_| Ok(())), &self.line.errands);
+        let ready = Ready::new(Pending::answer(sent, |_| Ok(())).traced(span), &self.line.errands);
         Subscription::new(subscription, ready, self.line.clone())
+    }
+
+    fn span(&self, method: &'static str) -> Span {
+        self.line.span(method, &self.agent, &self.parameters)
     }
 
     /// Cancels the task; as it stands then.
     pub fn cancel(&self, metadata: Option<&Struct>) -> Pending<Task> {
+        let span = self.span("CancelTask");
         let mut call = self.client.cancel_request();
         let mut params = call.get();
         if let Some(metadata) = metadata {
             let json = serde_json::to_string(metadata).expect("a JSON object has texts for keys");
             params.set_metadata(&json);
         }
-        encode_parameters(&self.parameters, |n| params.init_parameters(n));
-        Pending::answer(call.send(), |results| read(results.get_task()))
+        encode_parameters(&span.carried_by(&self.parameters), |n| params.init_parameters(n));
+        Pending::answer(call.send(), |results| read(results.get_task())).traced(span)
     }
 
     /// Deletes the task, which has to be finished. Nothing is left of it then, and nothing of this handle's
     /// worth.
     pub fn delete(&self) -> Pending<()> {
-        Pending::answer(self.client.delete_request().send(), |_| Ok(()))
+        let span = self.span("DeleteTask");
+        Pending::answer(self.client.delete_request().send(), |_| Ok(())).traced(span)
     }
 
     /// Follows the task until it is over.
@@ -119,15 +138,16 @@ impl TaskHandle {
     }
 
     pub(in super::super) fn follow(&self, cursor: Cursor, sink: impl Sink) -> Subscription {
+        let span = self.span("SubscribeToTask");
         let mut call = self.client.subscribe_request();
         let mut params = call.get();
         write_features(&sink, params.reborrow().init_features());
         write_cursor(cursor, params.reborrow().init_cursor());
         params.set_observer(Inbound::client(sink));
-        encode_parameters(&self.parameters, |n| params.init_parameters(n));
+        encode_parameters(&span.carried_by(&self.parameters), |n| params.init_parameters(n));
         let sent = call.send();
         let subscription = sent.pipeline.get_subscription();
-        let ready = Ready::new(Pending::answer(sent, |_| Ok(())), &self.line.errands);
+        let ready = Ready::new(Pending::answer(sent, |_| Ok(())).traced(span), &self.line.errands);
         Subscription::new(subscription, ready, self.line.clone())
     }
 
@@ -140,7 +160,7 @@ impl TaskHandle {
         let sent = call.send();
         let (task, grant) = (sent.pipeline.get_task(), sent.pipeline.get_grant());
         let ready = Ready::new(Pending::answer(sent, |_| Ok(())), &self.line.errands);
-        let handle = TaskHandle::new(task, ready.clone(), self.line.clone());
+        let handle = TaskHandle::new(task, ready.clone(), self.line.clone()).of(&self.agent);
         (handle, Grant::new(grant, ready, self.line.clone()))
     }
 

@@ -10,7 +10,7 @@ use a2a_webcap::model::{
     AgentCard, CancelTaskRequest, DeleteTaskPushNotificationConfigRequest, GetExtendedAgentCardRequest,
     GetTaskPushNotificationConfigRequest, GetTaskRequest, ListTaskPushNotificationConfigsRequest,
     ListTaskPushNotificationConfigsResponse, ListTasksRequest, ListTasksResponse, SendMessageResponse,
-    SubscribeToTaskRequest, Task, TaskPushNotificationConfig, Timestamp,
+    ServiceParameters, SubscribeToTaskRequest, Task, TaskPushNotificationConfig, Timestamp,
 };
 use futures::FutureExt as _;
 
@@ -271,6 +271,17 @@ impl Session {
 
     pub(crate) fn ready(&self) -> Ready {
         ready!(SessionOf, &self.inner)
+    }
+
+    /// The same session, with these service parameters in each call.
+    pub(crate) fn with_parameters(&self, pairs: &[(&str, &str)]) -> Self {
+        match &self.inner {
+            SessionOf::Capnp(it) => {
+                let parameters = ServiceParameters::from_pairs(pairs.iter().copied());
+                it.clone().with_parameters(parameters.expect("they are few and short")).into()
+            }
+            SessionOf::Capnweb(it) => it.with_parameters(pairs).into(),
+        }
     }
 
     pub(crate) fn task(&self, id: &str) -> TaskHandle {

@@ -251,6 +251,12 @@ impl Session {
         self.1.clone()
     }
 
+    pub(crate) fn with_parameters(&self, pairs: &[(&str, &str)]) -> Self {
+        let pairs: BTreeMap<_, _> = pairs.iter().copied().collect();
+        let (stub, ready) = open(&self.0, "withParameters", &[value(&json!({ "parameters": pairs }))]);
+        Self(stub, ready)
+    }
+
     pub(crate) fn task(&self, id: &str) -> TaskHandle {
         let (stub, ready) = open(&self.0, "task", &[value(&id)]);
         TaskHandle(stub, ready)
