@@ -5,6 +5,7 @@
 
 mod agents;
 mod layers;
+mod redact;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;

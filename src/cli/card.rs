@@ -50,8 +50,7 @@ impl CardCommand {
             Self::Validate => {
                 let (card, _) = public(global, output).await?;
                 refuse_unless_sound(&card)?;
-                let text =
-                    || format!("Valid: yes\nName: {}\n", text::clean(&card.name).replace(['\n', '\t'], " "));
+                let text = || format!("Valid: yes\nName: {}\n", text::one_line(&card.name));
                 Ok(output.document(&json!({ "valid": true }), text)?)
             }
         }

@@ -126,7 +126,7 @@ async fn fetch(endpoint: &Endpoint, path: &str) -> Result<Result<Vec<u8>, CliErr
     let status = response.status();
     if status != StatusCode::OK {
         let to = response.headers().get(LOCATION).and_then(|to| to.to_str().ok());
-        let to = to.map_or_else(String::new, |to| format!(", which points to {}", super::text::clean(to)));
+        let to = to.map_or_else(String::new, |to| format!(", which points to {}", super::text::one_line(to)));
         let absent = format!("{place}: there is no card: HTTP {}{to}", status.as_u16());
         return Ok(Err(CliError::card_not_found(absent)));
     }

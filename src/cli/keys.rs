@@ -45,7 +45,7 @@ impl KeyFile {
         };
         self.refuse_if_shared(&file)?;
         let bytes = private::read_at_most(file, LARGEST).map_err(|error| self.failed(&error))?;
-        serde_json::from_slice(&bytes).map_err(|error| self.failed(&error.into()))
+        serde_json::from_slice(&bytes).map_err(|error| self.failed(&unread(&error)))
     }
 
     /// Changes the keys, while no other process does.
@@ -87,6 +87,16 @@ impl KeyFile {
     fn failed(&self, error: &io::Error) -> CliError {
         CliError::usage(format!("{}: {error}", self.0.display()))
     }
+}
+
+/// What is wrong with the text, and where. Not what stands there: it may be a key that somebody has put in the place of its
+/// digest.
+fn unread(error: &serde_json::Error) -> io::Error {
+    let what = match error.classify() {
+        serde_json::error::Category::Data => "not a list of keys as `key create` writes it",
+        _ => "not JSON",
+    };
+    io::Error::other(format!("{what}: line {}, column {}", error.line(), error.column()))
 }
 
 /// 4,096 keys with long names.

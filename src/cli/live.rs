@@ -7,6 +7,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::time::Instant;
 
+use super::screen::Screen;
 use crate::client::TaskEvent;
 use crate::model::{Part, PartContent, StreamResponse, Struct};
 
@@ -108,7 +109,8 @@ impl Line {
         let Some(since) = self.since.filter(|_| !self.broken) else { return };
         let told = &self.told;
         let bar = self.bar.get_or_insert_with(|| {
-            let bar = ProgressBar::with_draw_target(Some(STEPS), ProgressDrawTarget::stderr());
+            let screen = ProgressDrawTarget::term_like_with_hz(Box::new(Screen::default()), DRAWN_PER_SECOND);
+            let bar = ProgressBar::with_draw_target(Some(STEPS), screen);
             let bar = bar.with_elapsed(since.elapsed());
             bar.enable_steady_tick(TICK);
             bar
@@ -199,6 +201,8 @@ fn progress(metadata: &Struct) -> Option<f64> {
 
 /// What a whole bar is made of.
 const STEPS: u64 = 1_000;
+/// How often it may be drawn.
+const DRAWN_PER_SECOND: u8 = 20;
 /// How often the elapsed time moves on.
 const TICK: Duration = Duration::from_millis(250);
 

@@ -20,10 +20,12 @@ mod follow;
 mod key;
 mod keys;
 mod live;
+mod log;
 mod otel;
 mod output;
 mod parts;
 mod reach;
+mod screen;
 mod send;
 mod serve;
 mod share;
@@ -43,6 +45,7 @@ use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, V
 
 use dotenv::{DotEnv, Taken};
 use error::{CliError, exit};
+use log::LogFormat;
 use output::Output;
 
 #[derive(Debug, Parser)]
@@ -296,7 +299,10 @@ fn run(arguments: Vec<OsString>, output: &mut Output) -> u8 {
 fn execute(line: Line, output: &mut Output) -> Result<(), CliError> {
     let Line { cli: Cli { global, command, .. }, matches, taken, .. } = line;
     let serving = matches!(command, Command::Serve(_));
-    log_to_stderr(global.debug, serving);
+    let log = log::start(global.debug, serving, output.live().clone())?;
+    if serving && log == Some(LogFormat::Json) {
+        output.log_remarks();
+    }
     // Dropped last, when the runtime's tasks have ended, and with them their spans.
     let exporting = otel::start(&command, output)?;
     let mut runtime = if serving {
@@ -374,18 +380,6 @@ fn asks_for_json(arguments: &[OsString]) -> bool {
     let asked = texts.iter().any(|text| joined(text)) || texts.windows(2).any(separate);
     let said = texts.iter().any(|text| text.starts_with("-o") || text.starts_with("--output"));
     asked || (!said && std::env::var("A2ACLI_OUTPUT").is_ok_and(|format| format == "json"))
-}
-
-fn log_to_stderr(debug: bool, serving: bool) {
-    let level = match (debug, serving) {
-        (true, _) => "a2a_webcap=debug",
-        (false, true) => "info",
-        (false, false) => return,
-    };
-    let filter = std::env::var("A2A_WEBCAP_LOG").unwrap_or_else(|_| level.to_owned());
-    let subscriber = tracing_subscriber::fmt().with_writer(io::stderr).with_ansi(false);
-    // Within somebody else's program there may be a subscriber already.
-    let _ = subscriber.with_env_filter(filter).try_init();
 }
 
 /// `500ms`, `30s`, `2m`, `1h`; a number alone is seconds.

@@ -5,8 +5,9 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use super::Format;
-use super::error::Failure;
+use super::error::{Failure, exit};
 use super::live::Live;
+use super::text::{clean, one_line, without_queries};
 
 /// The one shape that the tool adds to A2A's own.
 #[derive(Serialize)]
@@ -20,12 +21,13 @@ pub(super) struct Output {
     remarks: Box<dyn Write>,
     format: Format,
     verbose: bool,
+    logged: bool,
     live: Live,
 }
 
 impl Output {
     pub(super) fn new(results: Box<dyn Write>, remarks: Box<dyn Write>) -> Self {
-        Self { results, remarks, format: Format::Text, verbose: false, live: Live::default() }
+        Self { results, remarks, format: Format::Text, verbose: false, logged: false, live: Live::default() }
     }
 
     pub(super) fn set_format(&mut self, format: Format) {
@@ -34,6 +36,11 @@ impl Output {
 
     pub(super) fn set_verbose(&mut self, verbose: bool) {
         self.verbose = verbose;
+    }
+
+    /// Remarks become records of the log: whoever reads standard error finds nothing else there.
+    pub(super) fn log_remarks(&mut self) {
+        self.logged = true;
     }
 
     pub(super) fn is_json(&self) -> bool {
@@ -69,9 +76,17 @@ impl Output {
         self.json(value, false)
     }
 
-    /// A remark for whoever watches. Nothing depends on it, so nothing fails with it.
+    /// A remark for whoever watches: one line. Nothing depends on it, so nothing fails with it.
     pub(super) fn remark(&mut self, text: &str) {
-        let text = super::text::clean(text);
+        if self.logged {
+            tracing::info!("{text}");
+        } else {
+            self.say(&one_line(&without_queries(text)));
+        }
+    }
+
+    fn say(&mut self, text: &str) {
+        let text = clean(text);
         let Self { remarks, live, .. } = self;
         let _ = live.around(|| writeln!(remarks, "{text}").and_then(|()| remarks.flush()));
     }
@@ -79,12 +94,18 @@ impl Output {
     /// The error of the whole command.
     pub(super) fn failure(&mut self, failure: &Failure) -> io::Result<()> {
         self.live.stop();
+        let mut failure = failure.clone();
+        failure.message = without_queries(&failure.message);
+        failure.hint = failure.hint.as_deref().map(without_queries);
         if self.is_json() {
-            return self.line(&Envelope { error: failure });
+            return self.line(&Envelope { error: &failure });
         }
-        self.remark(&format!("error: {}", failure.message));
+        // What the tool itself says of its arguments and settings may have several lines; others' words may not.
+        let own = failure.exit == exit::USAGE && failure.a2a_code.is_none();
+        let message = if own { failure.message.clone() } else { one_line(&failure.message) };
+        self.say(&format!("error: {message}"));
         if let Some(hint) = &failure.hint {
-            self.remark(&format!("hint: {hint}"));
+            self.say(&format!("hint: {}", one_line(hint)));
         }
         Ok(())
     }

@@ -163,10 +163,10 @@ fn remarks(live: Live) -> impl Fn(ClientNotice) + Send + Sync + 'static {
 fn remark(notice: &ClientNotice) -> String {
     match notice {
         ClientNotice::Reconnecting { why, .. } => {
-            format!("connection lost ({}); trying to get it back", super::text::clean(why.message()))
+            format!("connection lost ({}); trying to get it back", super::text::one_line(why.message()))
         }
         ClientNotice::Resumed { task, after } => {
-            format!("connected again; task {} resumed after event {after}", super::text::clean(task))
+            format!("connected again; task {} resumed after event {after}", super::text::one_line(task))
         }
         ClientNotice::Repeated => {
             "connected again; nothing had come yet, so the call was made again (a message counts once)"

@@ -68,7 +68,7 @@ impl Share {
         if output.is_json() {
             output.line(&json!({ "taskId": self.id, "secret": secret, "expires": expires }))?;
         } else {
-            output.raw(&format!("Task ID: {}\nSecret: {secret}\n", text::clean(&self.id)))?;
+            output.raw(&format!("Task ID: {}\nSecret: {secret}\n", text::one_line(&self.id)))?;
         }
         let claim = reach.command("claim -");
         output.remark(&format!("it works once; whoever has it gives it to: {claim}"));

@@ -8,8 +8,7 @@ use crate::model::{
 
 /// One line.
 pub(super) fn field(text: &mut String, label: &str, value: &str) {
-    let value = clean(value).replace(['\n', '\t'], " ");
-    let _ = writeln!(text, "{label}: {value}");
+    let _ = writeln!(text, "{label}: {}", one_line(value));
 }
 
 /// What does not fit on a line: its label, the content, and a blank line.
@@ -27,10 +26,34 @@ pub(super) fn end_block(text: &mut String) {
     text.push('\n');
 }
 
-/// A peer's text without what could steer a terminal.
+/// A peer's text without what could steer a terminal, or turn around how others' text beside it reads.
 pub(super) fn clean(text: &str) -> String {
-    let harmless = |c: char| !c.is_control() || matches!(c, '\n' | '\t');
+    let turns = |c| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}');
+    let harmless = |c: char| (!c.is_control() || matches!(c, '\n' | '\t')) && !turns(c);
     text.chars().map(|c| if harmless(c) { c } else { char::REPLACEMENT_CHARACTER }).collect()
+}
+
+/// The text without the queries of the URLs in it: some carry a token there.
+pub(super) fn without_queries(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for word in text.split_inclusive(char::is_whitespace) {
+        let query = word.find("://").and_then(|at| Some(at + word[at..].find('?')?));
+        match query {
+            Some(at) => {
+                let end = word[at..]
+                    .find(|c: char| !c.is_ascii_graphic() || matches!(c, '"' | '`' | '\''))
+                    .map_or(word.len(), |end| at + end);
+                shown.extend([&word[..=at], "…", &word[end..]]);
+            }
+            None => shown.push_str(word),
+        }
+    }
+    shown
+}
+
+/// A peer's text without what could steer a terminal, on one line.
+pub(super) fn one_line(text: &str) -> String {
+    clean(text).replace(['\n', '\t'], " ")
 }
 
 /// Parts as text: texts as they are, data as JSON, files by what they are.
@@ -189,12 +212,28 @@ pub(super) fn card(card: &AgentCard) -> String {
 }
 
 pub(super) fn label(kind: &str, name: &str) -> String {
-    format!("{kind} {}", clean(name).replace(['\n', '\t'], " "))
+    format!("{kind} {}", one_line(name))
 }
 
 fn role(message: &Message) -> &'static str {
     match message.role {
         Role::User => "user",
         Role::Agent => "agent",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_shown_without_their_queries_and_other_text_as_it_is() {
+        let shown = without_queries("http://h/a?token=x: no card; what? `-a http://h?k=v` and http://h/b\n");
+        assert_eq!(shown, "http://h/a?… no card; what? `-a http://h?…` and http://h/b\n");
+    }
+
+    #[test]
+    fn nothing_in_a_peers_text_turns_or_breaks_a_line() {
+        assert_eq!(one_line("a\nb\u{202e}c\u{2028}d\u{1b}[m"), "a b\u{fffd}c\u{fffd}d\u{fffd}[m");
     }
 }

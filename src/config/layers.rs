@@ -9,7 +9,7 @@ use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 use serde::Serialize;
 
-use super::{AgentConfig, Config};
+use super::{AgentConfig, Config, redact};
 
 /// Settings, and where each of them is from.
 #[derive(Debug)]
@@ -57,7 +57,7 @@ impl Layers {
         // The development key is not a setting: it is read where it is used, and shown nowhere. What is logged
         // is decided before there are settings, and so is which file is read.
         let environment = Env::prefixed(ENVIRONMENT)
-            .ignore(&["dev_key", "state_dir", "log", "config"])
+            .ignore(&["dev_key", "state_dir", "log", "log_format", "config"])
             .map(|key| key.as_str().replace("__", ".").replace('_', "-").into());
         figment = figment.merge(environment);
         for (key, value) in set {
@@ -158,7 +158,9 @@ pub struct ConfigError(pub(super) Box<figment::Error>);
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let error = &self.0;
-        let Kind::UnknownField(name, known) = &error.kind else { return fmt::Display::fmt(error, f) };
+        let Kind::UnknownField(name, known) = &error.kind else {
+            return f.write_str(&redact::told(error));
+        };
         let under: String =
             error.path.iter().filter(|part| *part != name).map(|part| format!("{part}.")).collect();
         write!(f, "there is no setting `{under}{name}`")?;

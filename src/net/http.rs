@@ -258,9 +258,9 @@ impl Exchange {
             self.worker.counters().count_foreign(foreign);
             tracing::info!(
                 peer = %self.peer,
-                target = ?target.map(|target| shown(target.as_bytes())),
-                host = ?values(header::HOST).next().map(shown),
-                origin = ?values(header::ORIGIN).next().map(shown),
+                asked = target.map(|target| shown(target.as_bytes())),
+                host = values(header::HOST).next().map(shown),
+                origin = values(header::ORIGIN).next().map(shown),
                 refused = ?foreign,
                 "a request from elsewhere was refused"
             );
@@ -328,9 +328,10 @@ pub(super) fn is_known(tags: &HeaderValue, etag: &str) -> bool {
     })
 }
 
-/// What a peer wrote, as it can stand in a log: short, and without control characters.
+/// What a peer wrote, as it can stand in a log: short, ASCII, and without the user and password that an authority may begin with.
 fn shown(bytes: &[u8]) -> String {
-    bytes[..bytes.len().min(SHOWN_BYTES)].escape_ascii().to_string()
+    let host = bytes.iter().rposition(|byte| *byte == b'@').map_or(bytes, |at| &bytes[at..]);
+    host[..host.len().min(SHOWN_BYTES)].escape_ascii().to_string()
 }
 
 fn user_agent(headers: &HeaderMap) -> Option<String> {

@@ -108,7 +108,7 @@ impl Served {
         Self::start_in(agent, options, &[]).await
     }
 
-    /// The same, with these variables in its environment.
+    /// The same, with these variables in its environment. The log is text if they do not say otherwise.
     pub(crate) async fn start_in(agent: &str, options: &[&str], variables: &[(&str, &str)]) -> Self {
         let state = Scratch::new();
         std::fs::create_dir_all(&state.0).expect("a directory for the state");
@@ -117,7 +117,7 @@ impl Served {
         let mut command: Command = program();
         command.args(["serve", "--listen", "127.0.0.1:0", "--agent", agent]).args(options);
         command.env("A2A_WEBCAP_STATE_DIR", &state.0).env("A2A_WEBCAP_DEV_KEY", ALICE);
-        command.envs(variables.iter().copied());
+        command.env("A2A_WEBCAP_LOG_FORMAT", "text").envs(variables.iter().copied());
         let child = command.stdin(Stdio::null()).stdout(out).stderr(log).spawn().expect("the server starts");
         let mut served = Self { child, state, url: String::new() };
         until("it listens, or has ended", || {

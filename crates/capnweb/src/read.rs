@@ -45,7 +45,7 @@ pub(crate) fn data(text: &str) -> Result<Data, Violation> {
 
 impl Importer<Never> for NoCapabilities {
     fn capability(_: &mut Reader<'_, Never, Self>, tag: &str, _: usize) -> Result<Data, Violation> {
-        Err(unknown(tag))
+        Err(unknown_tag(tag))
     }
 
     fn limits(&self) -> &Limits {
@@ -442,4 +442,14 @@ fn half_a_pair() -> Error {
 /// That an expression means nothing. Only its tag is told, since the rest may be secret.
 pub(crate) fn unknown(tag: &str) -> Violation {
     Violation::BadExpression(tag.chars().take(40).collect())
+}
+
+/// The same of one whose tag is none. It is told only if it looks like one: it may be a text that somebody forgot to mark.
+pub(crate) fn unknown_tag(tag: &str) -> Violation {
+    unknown(if is_name(tag) { tag } else { "an array that does not begin with a name" })
+}
+
+/// Whether it looks like the names of this protocol do.
+pub(crate) fn is_name(text: &str) -> bool {
+    text.len() <= 16 && text.bytes().all(|byte| byte.is_ascii_lowercase())
 }

@@ -101,7 +101,7 @@ pub(super) async fn supervise(turns: Arc<Turns>, program: Program, first: Starte
                 Ok((started, _)) => next = Some(started),
                 Err(error) => {
                     (failures, refused) = (failures.saturating_add(1), refused.saturating_add(1));
-                    tracing::warn!(agent = &*turns.name, failures, error = ?error.to_string(), "the agent's program did not start");
+                    tracing::warn!(agent = &*turns.name, failures, error = error.to_string(), "the agent's program did not start");
                     turns.died(REFUSED_TO_START, refused);
                 }
             },
@@ -210,7 +210,7 @@ async fn serve(turns: &Arc<Turns>, started: Started, generation: u64) -> String 
         let _ = tokio::time::timeout(LEFT_IN_PIPE, &mut reading).await;
     }
     let said = stderr.end().await;
-    tracing::warn!(agent = &*turns.name, generation, reason, stderr = ?said, "the agent's program has ended");
+    tracing::warn!(agent = &*turns.name, generation, reason, stderr = said, "the agent's program has ended");
     format!("the agent's program ended: {reason}")
 }
 

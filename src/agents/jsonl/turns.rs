@@ -235,12 +235,12 @@ impl Turns {
     }
 
     fn malformed(&self, Malformed { task, why }: Malformed, line: &[u8], pace: &mut Pace) {
+        let why = excerpt(why.as_bytes());
         if let Some(left_out) = pace.step() {
-            let (why, line) = (excerpt(why.as_bytes()), excerpt(line));
             tracing::warn!(
                 agent = &*self.name,
                 why,
-                line,
+                line = excerpt(line),
                 left_out,
                 "the agent wrote a line that is none of the protocol"
             );

@@ -44,7 +44,7 @@ pub(in super::super) fn overlay(card: &mut Struct, said: Struct) {
             let extensions = value.get("extensions").cloned().unwrap_or_else(|| json!([]));
             card.insert(name, json!({ "extensions": extensions }));
         } else {
-            tracing::warn!(member = ?name, "a process agent's card says what only the server knows; left out");
+            tracing::warn!(member = name, "a process agent's card says what only the server knows; left out");
         }
     }
 }

@@ -5,6 +5,7 @@ pub(super) mod card;
 mod error;
 mod group;
 mod guard;
+mod mask;
 mod program;
 pub(super) mod stderr;
 pub(super) mod text;

@@ -7,24 +7,38 @@ use std::time::Duration;
 
 use tokio::io::AsyncReadExt as _;
 use tokio::process::ChildStderr;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
-use tokio_util::task::AbortOnDropHandle;
 
+use super::mask;
 use super::text::printable;
 
-/// A program's stderr, which is being read.
+/// A program's stderr, which is being read. When this is dropped, what is in the pipe by then still comes to the log.
 #[derive(Debug)]
 pub(in super::super) struct Stderr {
     tail: Arc<Mutex<VecDeque<u8>>>,
-    reading: AbortOnDropHandle<()>,
+    reading: JoinHandle<()>,
+    _wanted: oneshot::Sender<()>,
 }
 
 impl Stderr {
     /// Reads it to its end. Each line goes to the log, with the agent's name, as far as the pace allows.
     pub(in super::super) fn follow(stderr: ChildStderr, agent: Arc<str>, lines_per_second: u32) -> Self {
         let tail = Arc::new(Mutex::new(VecDeque::new()));
-        let reading = tokio::spawn(read(stderr, Arc::clone(&tail), agent, Pace::new(lines_per_second)));
-        Self { tail, reading: AbortOnDropHandle::new(reading) }
+        let (wanted, unwanted) = oneshot::channel::<()>();
+        let read = read(stderr, Arc::clone(&tail), agent, Pace::new(lines_per_second));
+        let reading = tokio::spawn(async move {
+            let last_words = async {
+                let _ = unwanted.await;
+                tokio::time::sleep(LAST_WORDS).await;
+            };
+            tokio::select! {
+                () = read => {}
+                () = last_words => {}
+            }
+        });
+        Self { tail, reading, _wanted: wanted }
     }
 
     /// The end of what the program has said, when it has ended: at most 2 KiB.
@@ -32,10 +46,8 @@ impl Stderr {
         // A process that has left the program's group may hold it open.
         let _ = tokio::time::timeout(LAST_WORDS, self.reading).await;
         let tail = lock(&self.tail);
-        let (bytes, is_cut) = (tail.iter().copied().collect::<Vec<_>>(), tail.len() == TAIL_BYTES);
-        let text = printable(&String::from_utf8_lossy(&bytes));
-        let whole = text.split_once('\n').filter(|_| is_cut).map_or(&*text, |(_, whole)| whole);
-        whole.trim().to_owned()
+        let (bytes, is_cut) = (tail.iter().copied().collect::<Vec<_>>(), tail.len() == kept_bytes());
+        last_words(&String::from_utf8_lossy(&bytes), is_cut)
     }
 }
 
@@ -53,9 +65,26 @@ async fn read(mut stderr: ChildStderr, tail: Arc<Mutex<VecDeque<u8>>>, agent: Ar
     line.log(&agent, &mut pace);
 }
 
+/// What is shown of the end. Where something before it was cut off, it begins with a line, or else behind what may be the rest of
+/// a secret.
+fn last_words(text: &str, is_cut: bool) -> String {
+    let text = printable(&mask::hide(text));
+    let text = match text.split_once('\n') {
+        _ if !is_cut => &*text,
+        Some((_, whole)) => whole,
+        None => &text[text.ceil_char_boundary(mask::longest())..],
+    };
+    text[text.ceil_char_boundary(text.len().saturating_sub(TAIL_BYTES))..].trim().to_owned()
+}
+
+/// How much of the end is kept, so that a secret in what is shown of it is there whole.
+fn kept_bytes() -> usize {
+    TAIL_BYTES + mask::longest()
+}
+
 fn keep(tail: &mut VecDeque<u8>, bytes: &[u8]) {
-    let new = &bytes[bytes.len().saturating_sub(TAIL_BYTES)..];
-    let gone = (tail.len() + new.len()).saturating_sub(TAIL_BYTES);
+    let new = &bytes[bytes.len().saturating_sub(kept_bytes())..];
+    let gone = (tail.len() + new.len()).saturating_sub(kept_bytes());
     tail.drain(..gone);
     tail.extend(new);
 }
@@ -71,7 +100,7 @@ impl Line {
     fn push(&mut self, piece: &[u8]) {
         let piece = piece.strip_suffix(b"\n").unwrap_or(piece);
         self.bytes += piece.len();
-        let room = LINE_BYTES.saturating_sub(self.kept.len());
+        let room = (LINE_BYTES + mask::longest()).saturating_sub(self.kept.len());
         self.kept.extend(&piece[..piece.len().min(room)]);
     }
 
@@ -81,10 +110,10 @@ impl Line {
             return;
         }
         if let Some(left_out) = pace.step() {
-            let text = String::from_utf8_lossy(&kept);
-            let cut = bytes - kept.len();
-            // In the form of a literal: what a program has repeated of its input makes no lines of its own.
-            tracing::info!(agent, line = ?text.trim_end(), cut, left_out, "the agent's stderr");
+            let text = mask::hide(&String::from_utf8_lossy(&kept));
+            let text = &text[..text.floor_char_boundary(LINE_BYTES)];
+            let cut = bytes.saturating_sub(LINE_BYTES);
+            tracing::info!(agent, line = text.trim_end(), cut, left_out, "the agent's stderr");
         }
     }
 }
@@ -122,7 +151,7 @@ fn lock(tail: &Mutex<VecDeque<u8>>) -> MutexGuard<'_, VecDeque<u8>> {
     tail.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// How much of its end is kept.
+/// How much of its end is shown.
 const TAIL_BYTES: usize = 2 << 10;
 /// How much of one line is logged.
 const LINE_BYTES: usize = 1 << 10;
@@ -139,9 +168,9 @@ mod tests {
         for n in 0..1_000 {
             keep(&mut tail, format!("line {n}\n").as_bytes());
         }
-        assert_eq!(tail.len(), TAIL_BYTES);
+        assert_eq!(tail.len(), kept_bytes());
         keep(&mut tail, &[b'x'; 10_000]);
-        assert!(tail.len() == TAIL_BYTES && tail.iter().all(|byte| *byte == b'x'));
+        assert!(tail.len() == kept_bytes() && tail.iter().all(|byte| *byte == b'x'));
     }
 
     #[tokio::test(start_paused = true)]

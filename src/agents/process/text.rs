@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use super::mask;
+
 /// Makes text of bytes that come in pieces, which may end anywhere in a character. What is no UTF-8 becomes U+FFFD.
 #[derive(Debug, Default)]
 pub(in super::super) struct Utf8Stream {
@@ -63,9 +65,11 @@ pub(in super::super) fn printable(text: &str) -> String {
 /// The beginning of a line, for a log or an error.
 pub(in super::super) fn excerpt(line: &[u8]) -> String {
     const SHOWN: usize = 160;
-    let shown = &line[..line.len().min(SHOWN)];
+    // Hidden before it is cut: half of a secret is known to nobody.
+    let seen = &line[..line.len().min(SHOWN + mask::longest())];
+    let seen = mask::hide(&String::from_utf8_lossy(seen));
     let mut text = String::with_capacity(SHOWN);
-    for c in String::from_utf8_lossy(shown).chars() {
+    for c in seen[..seen.floor_char_boundary(SHOWN)].chars() {
         match c.is_control() {
             true => text.extend(c.escape_default()),
             false => text.push(c),

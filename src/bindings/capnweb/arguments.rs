@@ -138,6 +138,9 @@ impl Arguments {
             Value::String(token) => return Ok((Credentials::bearer(token), Voice::default())),
             shown => json("credentials", shown)?,
         };
+        if !shown.is_object() {
+            return Err(Fault::invalid("credentials", "must be a token, or an object with its scheme"));
+        }
         let mut take = |name: &str| shown.as_object_mut().and_then(|shown| shown.remove(name));
         let (scheme, secret) = (take("scheme"), take("credentials"));
         let voice = Voice::default().with(shown).map_err(|fault| within("credentials", fault))?;

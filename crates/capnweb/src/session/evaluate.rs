@@ -9,7 +9,7 @@ use super::tables::{Arguments, Held, Import, ImportKind, Stage};
 use crate::error::{Error, Violation};
 use crate::handle::{PipeId, Promise, Readable, Remote};
 use crate::limits::Limits;
-use crate::read::{Importer, Reader, unknown};
+use crate::read::{Importer, Reader, unknown, unknown_tag};
 use crate::value::Value;
 
 /// Where an expression stands: in a message, or in the instructions of a remap.
@@ -42,7 +42,7 @@ impl<T> Importer<T> for Scope<'_, T> {
             "request" => reader.request(depth),
             "response" => reader.response(depth),
             "blob" => reader.blob(depth),
-            _ => Err(unknown(tag)),
+            _ => Err(unknown_tag(tag)),
         }
     }
 

@@ -5,7 +5,7 @@ use super::tables::{Export, Held, Pipe, Pull, Task};
 use super::{Cause, Session};
 use crate::error::{Error, Violation};
 use crate::handle::{Promise, Waiter};
-use crate::read::Reader;
+use crate::read::{Reader, is_name};
 use crate::scan::Scanner;
 use crate::value::Value;
 
@@ -34,7 +34,8 @@ impl<T> Session<T> {
             "reject" => reader.resolution(true),
             "release" => reader.release(),
             "abort" => reader.abort(),
-            other => Err(Violation::BadMessage(other.chars().take(40).collect())),
+            other if is_name(other) => Err(Violation::BadMessage(other.to_owned())),
+            _ => Err(Violation::BadMessage("it begins with no name of a message".to_owned())),
         }
     }
 }
