@@ -85,7 +85,8 @@ async fn a_hundred_megabytes_on_one_line_fail_the_task_they_are_about_and_the_pr
     assert!(why.contains("a line of more than 16777216 bytes"), "{why}");
     served.logs(&["none of the protocol", "more than 16777216 bytes"]).await;
     let grown = resident(&served).saturating_sub(before);
-    assert!(grown < 60 << 20, "the server has grown by {grown} bytes");
+    // What it may hold of the line, twice while that grows, and less than the line.
+    assert!(grown < 80 << 20, "the server has grown by {grown} bytes");
     assert!(!served.log().contains("the agent's program has ended"), "{}", served.log());
 }
 
