@@ -220,7 +220,7 @@ impl Attack {
     async fn have_shown(&mut self, bytes: &[u8]) {
         let text = format!("stdout:{}", STANDARD.encode(bytes));
         self.shown += 1;
-        let format = if self.shown % 2 == 0 { "text" } else { "json" };
+        let format = if self.shown.is_multiple_of(2) { "text" } else { "json" };
         let output = self.run(&["send", "--stream", "--debug", "-o", format, &text]).await;
         check_client(&output, format);
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use a2a_webcap::auth::{ApiKey, KeyEntry, KeyRing, SecretDigest};
 use a2a_webcap::client::{Client, Credentials, GrantPolicy, TaskRole};
+use a2a_webcap::clock::Clock;
 use a2a_webcap::model::{Message, SendMessageResponse, ServiceParameters, TaskState, Timestamp};
 use serde_json::{Value, json};
 
@@ -377,7 +378,7 @@ async fn plant_shares(garden: &mut Garden) {
         let policy = GrantPolicy { expires, keep_on_drop: true, ..GrantPolicy::default() };
         task.share(TaskRole::Observe, policy).await.unwrap()
     };
-    let now = Timestamp::from(std::time::SystemTime::now());
+    let now = Clock::system().now();
     let soon_over = now.saturating_add(Duration::from_millis(100));
     let (used, expired, revoked) = (share(None).await, share(Some(soon_over)).await, share(None).await);
     garden.evidence.add("Debug of a share", format!("{:?}", used.secret));
