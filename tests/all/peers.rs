@@ -199,13 +199,60 @@ impl Outcome {
     }
 
     fn passed_exactly(&self, expected: &[&str]) {
-        let passed: Vec<&str> = self.finished().lines().filter_map(|line| line.strip_prefix("ok ")).collect();
-        assert_eq!(passed, expected, "the scenarios of the client and the tests in this file");
+        let (success, log) = self.ran.as_ref().unwrap_or_else(|why| self.fail("the client did not run", why));
+        let passed: Vec<&str> = log.lines().filter_map(|line| line.strip_prefix("ok ")).collect();
+        if !success || passed != expected {
+            let what = "the scenarios of the client are not the tests in this file, all passed";
+            self.fail(&format!("{what}\n{}", difference(expected, &passed)), log);
+        }
     }
 
     fn fail(&self, what: &str, client_log: &str) -> ! {
         panic!("{what}\n--- client\n{client_log}\n--- server\n{}", self.server_log)
     }
+}
+
+/// What was expected and is not there, and what is there and was not expected.
+fn difference(expected: &[&str], seen: &[&str]) -> String {
+    let missing = expected.iter().filter(|one| !seen.contains(one)).map(|one| format!("- {one}\n"));
+    let more = seen.iter().filter(|one| !expected.contains(one)).map(|one| format!("+ {one}\n"));
+    missing.chain(more).collect()
+}
+
+fn shell(script: &str) -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", script]);
+    command
+}
+
+#[test]
+fn ak_i04_a_failed_peer_test_prints_both_logs_and_what_differs() {
+    let mut server = Process::start("ak-i04-server", &mut shell("echo heard of two; exec sleep 60")).unwrap();
+    let log = server.log.clone();
+    server
+        .until("say something", || fs::read_to_string(&log).ok().filter(|said| said.ends_with('\n')))
+        .unwrap();
+    let mut client =
+        Process::start("ak-i04-client", &mut shell("echo ok one; echo not ok two; echo ok three; exit 1"))
+            .unwrap();
+    let ended = client.wait(RUN);
+    let outcome = Outcome { ran: ended.map(|success| (success, client.log())), server_log: server.log() };
+    let failed = std::panic::catch_unwind(|| outcome.passed_exactly(&["one", "two"])).unwrap_err();
+    let said = failed.downcast_ref::<String>().expect("a text");
+    assert!(said.contains("\n- two\n+ three\n"), "what differs: {said}");
+    assert!(said.contains("--- client\nok one\nnot ok two\nok three\n"), "{said}");
+    assert!(said.contains("--- server\nheard of two\n"), "{said}");
+    outcome.passed("one");
+}
+
+#[test]
+fn ak_i04_a_peer_that_does_not_end_is_ended_and_its_log_is_kept() {
+    let mut client = Process::start("ak-i04-late", &mut shell("echo begun; exec sleep 60")).unwrap();
+    assert_eq!(client.wait(Duration::from_millis(300)), Err("no end after 300ms".to_owned()));
+    let (id, log) = (client.child.id(), client.log.clone());
+    drop(client);
+    assert!(!Path::new(&format!("/proc/{id}")).exists(), "nothing of it is left");
+    assert_eq!(fs::read_to_string(log).unwrap(), "begun\n");
 }
 
 // ---------------------------------------------------------------------------------------------------
