@@ -10,7 +10,7 @@ use tokio_tungstenite::tungstenite::Message as Frame;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
-use crate::cli::program;
+use crate::cli::{Scratch, program};
 use crate::evidence::exchange;
 use crate::process::{Served, WORDS, ask, files};
 use crate::web::{Web, message};
@@ -99,6 +99,8 @@ const PLACES: &[Place] = &[
 
 struct Attack {
     served: Served,
+    /// A shell reads its script as it goes.
+    _agent: Scratch,
     answers: Vec<(String, Vec<u8>)>,
     /// How often a command has shown something.
     shown: usize,
@@ -112,9 +114,7 @@ impl Attack {
         let environment = [("A2A_WEBCAP_LOG", "trace"), ("A2A_WEBCAP_LOG_FORMAT", format)];
         let served = Served::start_in(&agent, &set, &environment).await;
         assert!(!served.url().is_empty(), "{}", served.log());
-        // A shell reads its script as it goes.
-        std::mem::forget(scratch);
-        Self { served, answers: Vec::new(), shown: 0 }
+        Self { served, _agent: scratch, answers: Vec::new(), shown: 0 }
     }
 
     async fn input(&mut self, place: &'static str, nasty: &[u8]) {
