@@ -134,13 +134,13 @@ impl Server {
         self.recovery.as_ref()
     }
 
-    /// Takes no more connections and no more sends, gives what runs the drain timeout, and ends. Streams of tasks that
+    /// Takes no more connections and no more sends from clients (these are left unanswered until their line closes), gives
+    /// what runs the drain timeout, and ends. Streams of tasks that
     /// nobody works on end with `detached` at once, the others when the agent's turn is over, at the latest when the
     /// time is. What has not ended by then is recovered by the next server on the same store, which is closed and free
     /// for it when this is done.
     pub async fn stop(self) {
         let Self { listening, service, .. } = self;
-        service.engine().refuse_sends();
         listening.stop().await;
         service.engine().stop(ENGINE_GRACE).await;
         let stopping = service.agents().iter().map(async |(tenant, agent)| {

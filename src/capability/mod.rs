@@ -64,8 +64,17 @@ impl Context {
         request: SendMessageRequest,
         turn_timeout: Option<Duration>,
     ) -> Result<SendMessageResponse> {
+        self.takes_sends().await;
         let _permit = self.shutdown.permit();
         self.service.send(caller, request, turn_timeout).await
+    }
+
+    /// Resolves at once, unless the server stops: then never. Whoever sends something is told that the line is lost, when
+    /// it is, and sends it again to the next server; nobody here has taken it.
+    async fn takes_sends(&self) {
+        if self.shutdown.is_stopping() {
+            std::future::pending::<()>().await;
+        }
     }
 
     fn clock(&self) -> &Clock {

@@ -197,6 +197,7 @@ pub(super) async fn start(
     options: SendOptions,
     observer: impl Observer,
 ) -> Result<Started> {
+    context.takes_sends().await;
     let (subscription, detached) = Subscription::pair();
     let pass = caller.grant.stream()?;
     let shared = Rc::clone(context);

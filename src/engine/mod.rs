@@ -366,11 +366,6 @@ impl Engine {
         self.store.describe()
     }
 
-    /// Refuses sends from now on; what runs goes on.
-    pub fn refuse_sends(&self) {
-        self.stopping.store(true, Ordering::Release);
-    }
-
     /// Refuses new sends, gives running turns that long to end, cuts short those that have not, writes down what is
     /// queued, and closes the store.
     ///
@@ -378,7 +373,7 @@ impl Engine {
     /// stays as it is in the log, and [`recover`](Self::recover) sees to it at the next start. What waits for space on
     /// a full disk is not waited for: nobody was told of it.
     pub async fn stop(&self, grace: Duration) {
-        self.refuse_sends();
+        self.stopping.store(true, Ordering::Release);
         let ended = async {
             while self.counts().turns > 0 {
                 tokio::time::sleep(STOP_POLL).await;

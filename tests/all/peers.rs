@@ -4,6 +4,7 @@
 //! They need what `scripts/setup-peers` installs, and fail without it: a peer that was not tried proves
 //! nothing.
 
+use crate::scenarios::listed;
 use a2a_webcap::client::{Client, Credentials, Cursor};
 use a2a_webcap::fault::FaultKind;
 use a2a_webcap::model::{GetTaskRequest, TaskState};
@@ -423,4 +424,26 @@ async fn our_client_cancels_on_a_pycapnp_server() {
     let task = client.task(stream.task_id().expect("it is open").clone());
     assert_eq!(task.cancel().await.unwrap().status.state, TaskState::Canceled);
     assert_eq!(task.cancel().await.unwrap_err().kind(), FaultKind::TaskNotCancelable);
+}
+
+/// How long the run takes, and that it succeeds each time, no test can say of itself.
+#[test]
+fn ak_i05_the_one_command_of_ci_runs_the_tests_with_every_language() {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |path: &str| std::fs::read_to_string(here.join(path)).unwrap();
+    let script = read("scripts/test");
+    let commands: Vec<_> = script.lines().filter(|line| !line.starts_with('#')).collect();
+    let at = |command: &str| commands.iter().position(|line| line.contains(command)).expect(command);
+    assert!(at("scripts/setup-peers") < at("cargo test --workspace"), "what the peers need is there before");
+    let skips = commands[at("cargo test --workspace")];
+    assert!(!skips.contains("--skip") && !skips.contains("--lib") && !skips.contains("--test "), "{skips}");
+    at("scripts/test-typescript");
+
+    let all = listed(&[]);
+    let ignored = listed(&["--ignored"]);
+    let run = |prefix: &str| all.difference(&ignored).filter(|test| test.starts_with(prefix)).count();
+    // Python and C++ over Cap'n Proto, JavaScript over Cap'n Web, and agents in Python, JavaScript and Go.
+    let counts = [run("peers::"), run("capnweb_node::"), run("process_examples::")];
+    assert!(counts.iter().all(|count| *count > 0), "{counts:?}");
+    assert!(counts.iter().sum::<usize>() >= 45, "{counts:?}");
 }

@@ -25,7 +25,7 @@ use crate::process::{Scratch, Settings};
 use crate::world::{ALICE, World, soon, until};
 
 on_wires! {
-    every: [
+    sockets: [
         ak_w06_a_send_that_is_repeated_after_a_crash_makes_one_task,
         ak_w06_a_stream_goes_on_over_a_killed_and_restarted_server_where_it_was,
         gc_26_tasks_are_kept_when_they_end_and_when_they_are_canceled_and_are_the_same_after_a_restart,
@@ -35,8 +35,6 @@ on_wires! {
         as_16_a_list_by_context_has_the_tasks_of_before_and_after_a_restart,
         as_17_a_list_by_an_unknown_context_is_empty_after_a_restart_too,
         cw_04_a_list_goes_on_with_its_next_page_after_a_restart,
-    ]
-    objects: [
         cw_10_a_slow_observer_is_served_from_the_disk_within_its_window_and_loses_nothing,
     ]
 }
