@@ -22,6 +22,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("scripts/test", "whoever runs this test, and CI"),
     ("cargo bench", "scripts/test runs a case of each"),
     ("cargo bench --bench rpc", "scripts/test runs a case of each"),
+    ("cargo bench --bench start", "scripts/test runs it"),
     ("cargo bench --bench store", "scripts/test runs a case of each"),
     ("cargo bench --bench web", "scripts/test runs a case of each"),
     ("cargo doc --open", "it opens a browser"),
