@@ -5,7 +5,8 @@ use figment::error::{Actual, Kind};
 /// The error without what may be secret in it.
 pub(super) fn told(error: &figment::Error) -> String {
     let mut error = error.clone();
-    let of_keys = error.path.first().is_some_and(|key| key.eq_ignore_ascii_case("keys"));
+    // Those at the top, and those of an agent.
+    let of_keys = error.path.iter().any(|key| key.eq_ignore_ascii_case("keys"));
     error.kind = match error.kind {
         Kind::InvalidType(Actual::Str(_), expected) if of_keys => {
             Kind::InvalidType(Actual::Other("a text".to_owned()), expected)

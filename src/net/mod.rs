@@ -98,8 +98,9 @@ impl Door {
     }
 }
 
-/// Listens at `address` (port 0: any free one), or only for who comes through the [`Door`]. When `shutdown` is thrown: accepts no more, waits until
-/// its permits are gone or the drain timeout is over, then closes every connection with 1001.
+/// Listens at `address` (port 0: any free one), or only for who comes through the [`Door`]. When `shutdown` is thrown:
+/// accepts no more, waits until its permits are gone, or the drain timeout is over and those who still work have been
+/// told to hand over; then closes every connection with 1001.
 ///
 /// # Errors
 /// The address cannot be bound, or a thread cannot be started.

@@ -223,6 +223,9 @@ async fn plant_settings(garden: &mut Garden) {
         format!("[[keys]]\nsubject = \"me\"\nsha256 = [\"{secret}\"]\n"),
         format!("api-key = \"{secret}\"\n"),
         format!("keys = [\n\"{secret}\n"),
+        format!("[agents.one]\nrun = \"demo\"\nkeys = \"{secret}\"\n"),
+        format!("[agents.one]\nrun = \"demo\"\nkeys = [\"{secret}\"]\n"),
+        format!("[[agents.one.keys]]\nsubject = \"me\"\nsha256 = [\"{secret}\"]\n"),
     ] {
         std::fs::write(&file, &text).unwrap();
         let output = garden.run("serve --check", &["serve", "--check", "--config", path], &[]).await;
@@ -232,6 +235,7 @@ async fn plant_settings(garden: &mut Garden) {
     }
     let secret = garden.plants.new_secret("an environment variable of the server");
     garden.run("serve --check", &["serve", "--check"], &[("A2A_WEBCAP_KEYS", &secret)]).await;
+    garden.run("serve --check", &["serve", "--check"], &[("A2A_WEBCAP_AGENTS__ONE__KEYS", &secret)]).await;
     garden.run("serve --check", &["serve", "--check", "--set", &format!("keys={secret}")], &[]).await;
     let secret = garden.plants.new_secret("a development key that is too short or mistyped");
     for wrong in [format!("a2a_{}", &secret[..30]), secret[..20].to_owned()] {
