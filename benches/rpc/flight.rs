@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use a2a_webcap::client::local::Connection;
-use a2a_webcap::client::{At, Credentials, Observer};
+use a2a_webcap::client::{At, Binding, Credentials, Observer};
 use a2a_webcap::fault::Result as Answer;
 use a2a_webcap::limits::WireLimits;
 use a2a_webcap::model::{SendMessageRequest, TaskStatusUpdateEvent};
@@ -52,7 +52,7 @@ fn round_trips(time: Duration) -> f64 {
 async fn in_one_flight(address: &str) -> Outcome<Duration> {
     let socket = wire::open(address).await?;
     let begun = Instant::now();
-    let (connection, running) = Connection::new(socket, WireLimits::default());
+    let (connection, running) = Connection::new(socket, Binding::CapnProto, WireLimits::default());
     spawn_local(running);
     let (first, seen) = First::new();
     let session = connection.authenticate(&Credentials::api_key(KEY));

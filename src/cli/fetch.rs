@@ -13,7 +13,7 @@ use serde_json::Value;
 use tokio::net::TcpStream;
 
 use super::error::CliError;
-use crate::client::Endpoint;
+use crate::client::{Binding, Endpoint};
 use crate::model::{AgentCard, AgentInterface};
 use crate::private;
 use crate::server::{CAPNP_BINDING, CAPNWEB_BINDING};
@@ -60,7 +60,11 @@ impl Reference {
             ));
         }
         // Ours names the place where its socket is; its card is where all cards are.
-        let path = if matches!(path, "" | "/" | Endpoint::PATH) { WELL_KNOWN } else { path };
+        let path = if matches!(path, "" | "/") || Binding::ALL.iter().any(|binding| binding.path() == path) {
+            WELL_KNOWN
+        } else {
+            path
+        };
         Ok(Self::Url(endpoint(origin)?, path.to_owned()))
     }
 

@@ -1,9 +1,14 @@
 //! The words of authority: who one is, what a derived object may do, who holds what.
 
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Deserializer, Serialize};
+
 use crate::model::Timestamp;
 
 /// What a holder of a task may do. Each includes reading; none can be raised again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub enum TaskRole {
     /// Get and subscribe.
     Observe,
@@ -16,11 +21,14 @@ pub enum TaskRole {
 }
 
 /// How a derived object is bounded, beside its role.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct GrantPolicy {
     /// When it ends. None: with the object that it is derived from.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub expires: Option<Timestamp>,
     /// For people: shown in [`GrantInfo`]. At most 128 bytes.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub label: String,
     /// Whether the derived object outlives the [`Grant`](super::local::Grant). By default dropping the last
     /// stub of the grant revokes.
@@ -35,18 +43,22 @@ impl GrantPolicy {
 }
 
 /// What a derived session may do.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct SessionPolicy {
     /// Only get, list, subscribe, and the extended card.
     pub read_only: bool,
     /// Which conversations it sees.
+    #[serde(skip_serializing_if = "ContextScope::is_every")]
     pub context: ContextScope,
     /// How it is bounded in time.
+    #[serde(flatten)]
     pub grant: GrantPolicy,
 }
 
 /// Which conversations a derived session sees.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub enum ContextScope {
     /// Every one of the session that it is derived from.
     #[default]
@@ -57,12 +69,20 @@ pub enum ContextScope {
     Only(String),
 }
 
+impl ContextScope {
+    fn is_every(&self) -> bool {
+        *self == Self::Every
+    }
+}
+
 /// What became of a grant.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct GrantInfo {
     /// Its name at the server.
     pub id: String,
     /// What its maker called it.
+    #[serde(default)]
     pub label: String,
     /// What it allows.
     pub permissions: Vec<String>,
@@ -79,7 +99,8 @@ pub struct GrantInfo {
 }
 
 /// Who a session speaks for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Identity {
     /// The configured subject.
     pub subject: String,
@@ -98,7 +119,8 @@ pub struct Identity {
 }
 
 /// What a server says about itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct ServerInfo {
     /// The revision of the schema that it speaks.
     pub revision: u32,
@@ -109,5 +131,12 @@ pub struct ServerInfo {
     /// The versions of A2A that it speaks.
     pub protocol_versions: Vec<String>,
     /// The bounds that a client should know, by name.
+    #[serde(deserialize_with = "pairs")]
     pub limits: Vec<(String, String)>,
+}
+
+/// The members of an object, by their names.
+fn pairs<'de, D: Deserializer<'de>>(object: D) -> Result<Vec<(String, String)>, D::Error> {
+    let members = BTreeMap::<String, String>::deserialize(object)?;
+    Ok(members.into_iter().collect())
 }

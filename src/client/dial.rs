@@ -8,7 +8,7 @@ use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 
-use super::endpoint::Endpoint;
+use super::endpoint::{Binding, Endpoint};
 use super::local::Connection;
 use crate::fault::{Fault, FaultKind, Result};
 use crate::limits::WireLimits;
@@ -38,7 +38,7 @@ impl Connection {
     pub async fn open(endpoint: &Endpoint, limits: WireLimits, timeout: Duration) -> Result<Self> {
         let opened = async { upgrade(dial(endpoint).await?, endpoint, &limits).await };
         let socket = in_time(endpoint, timeout, opened).await?;
-        Ok(Self::running(socket, limits))
+        Ok(Self::running(socket, endpoint.binding(), limits))
     }
 
     /// The same over a stream that is open already, such as a pipe to a server in this process. The endpoint says
@@ -56,14 +56,18 @@ impl Connection {
         S: AsyncRead + AsyncWrite + Unpin + 'static,
     {
         let socket = in_time(endpoint, timeout, upgrade(stream, endpoint, &limits)).await?;
-        Ok(Self::running(socket, limits))
+        Ok(Self::running(socket, endpoint.binding(), limits))
     }
 
-    fn running<S>(socket: WebSocket<S>, limits: WireLimits) -> Self
+    fn running<S>(socket: WebSocket<S>, binding: Binding, limits: WireLimits) -> Self
     where
         S: AsyncRead + AsyncWrite + Unpin + 'static,
     {
-        let (connection, running) = Self::new(socket, limits);
+        let socket = match binding {
+            Binding::CapnProto => socket,
+            Binding::CapnWeb => socket.of_text(),
+        };
+        let (connection, running) = Self::new(socket, binding, limits);
         tokio::task::spawn_local(running);
         connection
     }

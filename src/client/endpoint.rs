@@ -5,24 +5,48 @@ use std::str::FromStr;
 
 use crate::fault::{Fault, FaultKind};
 
-/// The address of a server's Cap'n Proto endpoint.
+/// How a client speaks to a server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Binding {
+    /// Cap'n Proto RPC: compact and fast.
+    #[default]
+    CapnProto,
+    /// Cap'n Web: the same objects in JSON, which people can read and every proxy lets through.
+    CapnWeb,
+}
+
+impl Binding {
+    /// Where servers have it, if they say nothing else.
+    pub const fn path(self) -> &'static str {
+        match self {
+            Self::CapnProto => "/capnp",
+            Self::CapnWeb => "/capnweb",
+        }
+    }
+
+    /// Every binding, the default first.
+    pub const ALL: [Self; 2] = [Self::CapnProto, Self::CapnWeb];
+}
+
+/// The address of a server's WebSocket, and what is spoken there.
 ///
 /// Read from any of: `host:port`, an origin (`http://host:port`), the address of its agent card
-/// (`http://host/.well-known/agent-card.json`), or the endpoint itself (`ws://host:port/capnp`). Without a
-/// port it is the scheme's own, and 8420 where no scheme is written either.
+/// (`http://host/.well-known/agent-card.json`), or the endpoint itself (`ws://host:port/capnp`, which is Cap'n Proto;
+/// `ws://host:port/capnweb`, which is Cap'n Web). Without a port it is the scheme's own, and 8420 where no scheme is
+/// written either.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Endpoint {
     secure: bool,
     host: String,
     port: u16,
     path: String,
+    binding: Binding,
 }
 
 impl Endpoint {
     /// The port that a server listens on if it is not told otherwise.
     pub const DEFAULT_PORT: u16 = 8420;
-    /// The path of the Cap'n Proto endpoint.
-    pub const PATH: &'static str = "/capnp";
     /// The longest address that is read, in bytes.
     pub const MAX_BYTES: usize = 2_048;
 
@@ -39,6 +63,20 @@ impl Endpoint {
     /// The TCP port.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// What is spoken there.
+    pub fn binding(&self) -> Binding {
+        self.binding
+    }
+
+    /// The same server, spoken to by this binding. A path that is another binding's own becomes this one's.
+    #[must_use]
+    pub fn by(mut self, binding: Binding) -> Self {
+        if Binding::ALL.iter().any(|known| known.path() == self.path) {
+            binding.path().clone_into(&mut self.path);
+        }
+        Self { binding, ..self }
     }
 
     /// The path of the WebSocket, from the slash on.
@@ -99,7 +137,8 @@ impl FromStr for Endpoint {
         }
         let (host, port) = split_authority(authority)?;
         let path = scheme.endpoint_path(path)?;
-        Ok(Self { secure: scheme.secure, host, port: port.unwrap_or(scheme.port), path })
+        let binding = Binding::ALL.into_iter().find(|binding| binding.path() == path).unwrap_or_default();
+        Ok(Self { secure: scheme.secure, host, port: port.unwrap_or(scheme.port), path, binding })
     }
 }
 
@@ -129,11 +168,12 @@ impl Scheme {
             return Err(refused("it has a query or a fragment"));
         }
         match path {
-            "" | "/" => Ok(Endpoint::PATH.to_owned()),
-            "/.well-known/agent-card.json" | "/.well-known/agent.json" => Ok(Endpoint::PATH.to_owned()),
-            Endpoint::PATH => Ok(path.to_owned()),
+            "" | "/" | "/.well-known/agent-card.json" | "/.well-known/agent.json" => {
+                Ok(Binding::default().path().to_owned())
+            }
+            known if Binding::ALL.iter().any(|binding| binding.path() == known) => Ok(path.to_owned()),
             other if self.socket && other.is_ascii() => Ok(other.to_owned()),
-            _ => Err(refused("its path is neither empty, nor /capnp, nor the agent card's")),
+            _ => Err(refused("its path is none of /capnp, /capnweb, the agent card's, and none at all")),
         }
     }
 }
@@ -198,12 +238,29 @@ mod tests {
             ("https://example.org", "wss://example.org:443/capnp"),
             ("http://example.org/.well-known/agent-card.json", "ws://example.org:80/capnp"),
             ("ws://example.org:1/capnp", "ws://example.org:1/capnp"),
+            ("http://example.org:1/capnweb", "ws://example.org:1/capnweb"),
             ("ws://example.org:1/agents/one", "ws://example.org:1/agents/one"),
             ("wss://example.org", "wss://example.org:443/capnp"),
             ("http://[::1]:8420", "ws://[::1]:8420/capnp"),
         ] {
             assert_eq!(read(written).to_string(), endpoint, "{written}");
         }
+    }
+
+    #[test]
+    fn the_path_says_what_is_spoken_until_somebody_says_otherwise() {
+        for (written, binding) in [
+            ("localhost", Binding::CapnProto),
+            ("ws://localhost/capnweb", Binding::CapnWeb),
+            ("ws://localhost/agents/one", Binding::CapnProto),
+        ] {
+            assert_eq!(read(written).binding(), binding, "{written}");
+        }
+        let by = |written, binding| read(written).by(binding).to_string();
+        assert_eq!(by("localhost", Binding::CapnWeb), "ws://localhost:8420/capnweb");
+        assert_eq!(by("ws://localhost/capnweb", Binding::CapnProto), "ws://localhost:80/capnp");
+        let own = read("ws://localhost/agents/one").by(Binding::CapnWeb);
+        assert_eq!((own.path(), own.binding()), ("/agents/one", Binding::CapnWeb));
     }
 
     #[test]

@@ -56,7 +56,7 @@ mod uplink;
 
 pub use authority::{ContextScope, GrantInfo, GrantPolicy, Identity, ServerInfo, SessionPolicy, TaskRole};
 pub use credentials::Credentials;
-pub use endpoint::Endpoint;
+pub use endpoint::{Binding, Endpoint};
 pub use event::{At, Cursor, TaskEvent};
 pub use observer::{Features, Observer};
 pub use send_call::SendCall;

@@ -21,6 +21,36 @@ pub enum EndReason {
     Failed,
 }
 
+impl EndReason {
+    const ALL: [Self; 7] = [
+        Self::Completed,
+        Self::Interrupted,
+        Self::Detached,
+        Self::Revoked,
+        Self::Cut,
+        Self::Gap,
+        Self::Failed,
+    ];
+
+    /// Its name, in bindings that have words for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Completed => "completed",
+            Self::Interrupted => "interrupted",
+            Self::Detached => "detached",
+            Self::Revoked => "revoked",
+            Self::Cut => "cut",
+            Self::Gap => "gap",
+            Self::Failed => "failed",
+        }
+    }
+
+    /// The reason of this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.name() == name)
+    }
+}
+
 /// The last word on a stream.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StreamEnd {

@@ -333,6 +333,11 @@ impl Held {
         line.held.update(|held| held + bytes);
         Self { line: line.clone(), bytes }
     }
+
+    /// How many they are.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
 }
 
 impl Drop for Held {

@@ -1,7 +1,7 @@
 //! RPC over a WebSocket, and its bounds: the same code at both ends.
 //!
-//! A connection is a [`Line`], and a [`Speaker`] on it: Cap'n Proto RPC in binary frames, or what a binding brings
-//! in text frames ([`accept_text`]).
+//! A connection is a [`Line`], and a [`Speaker`] on it: Cap'n Proto RPC in binary frames, or a Cap'n Web session in text
+//! frames ([`WebSpeech`]).
 //!
 //! One binary, unfragmented WebSocket message is one standard-framed Cap'n Proto message, segment
 //! table included, never packed: what C++'s `WebSocketMessageStream` and go-websocket-capnp speak.
@@ -30,6 +30,8 @@ mod line;
 mod message;
 mod quiet;
 mod rpc;
+mod speech;
+mod tap;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
@@ -53,6 +55,8 @@ pub use frames::{FrameQueue, Frames};
 pub use handle::{ConnectionHandle, Counters};
 pub use line::{Held, Line, Speaker};
 pub use rpc::Rpc;
+pub use speech::{WebHost, WebSpeech, abort};
+pub use tap::{Direction, Tap};
 #[cfg(not(target_arch = "wasm32"))]
 pub use websocket::WebSocket;
 
@@ -81,6 +85,18 @@ pub fn accept_text<F: Frames, S: Speaker>(
     speaker: impl FnOnce(&Rc<Line>) -> S,
 ) -> (Rc<Line>, Driver<F, S>) {
     let line = Line::new(peer, limits, true);
+    let speaker = speaker(&line);
+    (line.clone(), Driver::new(line, frames, speaker))
+}
+
+/// The calling end of a connection of text frames, on which `speaker` makes what speaks. Poll the driver; it ends with
+/// the connection.
+pub fn connect_text<F: Frames, S: Speaker>(
+    frames: F,
+    limits: WireLimits,
+    speaker: impl FnOnce(&Rc<Line>) -> S,
+) -> (Rc<Line>, Driver<F, S>) {
+    let line = Line::new(None, limits, false);
     let speaker = speaker(&line);
     (line.clone(), Driver::new(line, frames, speaker))
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use a2a_webcap::auth::{ApiKey, KeyEntry};
-use a2a_webcap::client::{ContextScope, Cursor, GrantPolicy, SessionPolicy, TaskRole};
+use a2a_webcap::client::{ContextScope, Credentials, Cursor, GrantPolicy, SessionPolicy, TaskRole};
 use a2a_webcap::clock::Clock;
 use a2a_webcap::fault::{Fault, FaultKind};
 use a2a_webcap::model::{
@@ -111,7 +111,7 @@ async fn cw_13_a_read_only_session_reads_and_does_nothing_else(wire: Wire) {
     assert_eq!(answers(&reader, &id).await, [Ok(()), Ok(()), Ok(()), forbidden, forbidden]);
     assert_eq!(reader.who_am_i().await.unwrap().permissions, ["read", "extended-card"]);
     let task = reader.task(&id);
-    assert_eq!(kind(task.cancel().await), FaultKind::Forbidden);
+    assert_eq!(kind(task.cancel(None).await), FaultKind::Forbidden);
     assert_eq!(kind(task.send("hello").await), FaultKind::Forbidden);
     let (narrower, _) = task.attenuate(TaskRole::Control, &GrantPolicy::default());
     assert_eq!(kind(narrower.ready().await), FaultKind::Forbidden, "nothing is raised again");
@@ -302,23 +302,23 @@ async fn a_session_ends_with_its_key_and_is_renewed_with_another_of_the_same_pri
         .await;
     let session = world.session(first.expose()).await;
     assert_eq!(session.who_am_i().await.unwrap().expires, Some(after(60)));
-    let bobs = session.renew(BOB).await;
+    let bobs = session.renew(&Credentials::api_key(BOB)).await;
     assert_eq!(kind(bobs), FaultKind::Forbidden);
-    let wrong = session.renew("not anybody's key, though as long").await;
+    let wrong = session.renew(&Credentials::api_key("not anybody's key, though as long")).await;
     assert_eq!(kind(wrong), FaultKind::Unauthenticated);
-    assert_eq!(session.renew(second.expose()).await.unwrap(), Some(after(120)));
+    assert_eq!(session.renew(&Credentials::api_key(second.expose())).await.unwrap(), Some(after(120)));
     clock.set(after(60));
     assert_eq!(session.who_am_i().await.unwrap().expires, Some(after(120)));
-    let expired = session.renew(first.expose()).await;
+    let expired = session.renew(&Credentials::api_key(first.expose())).await;
     assert_eq!(kind(expired), FaultKind::Unauthenticated);
     clock.set(after(120));
     assert_eq!(kind(session.send("hello").await), FaultKind::Revoked);
-    assert_eq!(kind(session.renew(second.expose()).await), FaultKind::Unauthenticated);
+    assert_eq!(kind(session.renew(&Credentials::api_key(second.expose())).await), FaultKind::Unauthenticated);
 }
 
 async fn a_derived_session_cannot_be_renewed(wire: Wire) {
     let world = wire.echo().await;
     let session = world.session(ALICE).await;
     let (derived, _grant) = session.attenuate(&SessionPolicy::default());
-    assert_eq!(kind(derived.renew(ALICE).await), FaultKind::Forbidden);
+    assert_eq!(kind(derived.renew(&Credentials::api_key(ALICE)).await), FaultKind::Forbidden);
 }

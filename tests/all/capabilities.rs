@@ -165,7 +165,7 @@ async fn cw_17_the_first_failure_of_a_chain_fails_every_call_that_depends_on_it(
         narrower.who_am_i().await.unwrap_err(),
         grant.info().await.unwrap_err(),
         session.send("hello").await.unwrap_err(),
-        session.task("any").cancel().await.unwrap_err(),
+        session.task("any").cancel(None).await.unwrap_err(),
     ];
     let first = &faults[0];
     assert_eq!((first.kind(), first.kind().code()), (FaultKind::Unauthenticated, -31401));

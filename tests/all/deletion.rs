@@ -66,7 +66,7 @@ async fn a_deleted_task_is_as_one_that_never_was(wire: Wire) {
         assert_eq!(kind(subscription.ready().await), FaultKind::TaskNotFound, "{cursor:?}");
     }
     assert_eq!(kind(task.get(None).await), FaultKind::TaskNotFound, "the handle is worth nothing now");
-    assert_eq!(kind(task.cancel().await), FaultKind::TaskNotFound);
+    assert_eq!(kind(task.cancel(None).await), FaultKind::TaskNotFound);
     assert_eq!(kind(task.delete().await), FaultKind::TaskNotFound);
 }
 
@@ -83,7 +83,7 @@ async fn a_task_that_is_not_finished_is_not_deleted_until_it_is(wire: Wire) {
         assert_eq!(fault.kind(), FaultKind::UnsupportedOperation, "{state}");
         assert!(fault.message().contains("cancel"), "it says what to do: {}", fault.message());
     }
-    started.task.cancel().await.unwrap();
+    started.task.cancel(None).await.unwrap();
     started.task.delete().await.expect("it is over now");
     assert_eq!(count(&session).await, 0);
 }

@@ -206,7 +206,6 @@ fn speaking(name: &str, value: &str) -> ServiceParameters {
 async fn another_version_of_a2a_is_refused_by_every_object() {
     let (world, mut stage) = World::puppet().await;
     let session = world.session(ALICE).await;
-    let session = session.capnp();
     let started = session.send_streaming("go", Collector::new());
     let cue = stage.turn().await;
     let id = cue.turn.task_id.clone();
@@ -216,7 +215,7 @@ async fn another_version_of_a2a_is_refused_by_every_object() {
         assert_eq!((fault.kind(), fault.kind().code()), (FaultKind::VersionNotSupported, -32009), "{what}");
         assert_eq!(fault.metadata().get("supported").map(String::as_str), Some("1.0"), "{what}");
     };
-    let connection = world.connection().await.capnp().clone().with_parameters(two.clone());
+    let connection = (*world.connection().await).clone().with_parameters(two.clone());
     not_spoken(connection.authenticate(&Credentials::api_key(ALICE)).ready().await, "authenticate");
     not_spoken(connection.agent_card("").await.map(drop), "getAgentCard");
     let other = session.clone().with_parameters(two.clone());
@@ -336,13 +335,12 @@ const EXTENSION: &str = "https://example.org/extension";
 async fn a_required_extension_must_be_asked_for_in_every_call_and_the_reply_names_it() {
     let world = World::of(|builder| builder.agent(Extended)).await;
     let plain = world.session(ALICE).await;
-    let plain = plain.capnp();
     let fault = plain.send("hello").await.unwrap_err();
     assert_eq!((fault.kind(), fault.kind().code()), (FaultKind::ExtensionSupportRequired, -32008));
     let asking = plain.clone().with_parameters(speaking("A2A-Extensions", EXTENSION));
     let sent = asking.send("hello").await.unwrap();
     let SendMessageResponse::Task(task) = sent else { panic!("{sent:?}") };
-    let without = asking.task(&task.id).get(None).await.unwrap_err();
+    let without = plain.task(&task.id).get(None).await.unwrap_err();
     assert_eq!(without.kind(), FaultKind::ExtensionSupportRequired, "on a handle too");
     let raw = Raw::connect(&world).await.session(ALICE);
     let mut call = raw.task_request();

@@ -226,7 +226,7 @@ async fn as_23_a_task_that_fails_ends_its_stream_final_and_failed_with_the_reaso
 async fn as_23_a_task_that_is_canceled_from_outside_ends_its_stream_final_and_canceled(wire: Wire) {
     let Watched { world, cue, collector, held: _held, .. } = watched(wire).await;
     let elsewhere = world.session(ALICE).await;
-    elsewhere.task(&cue.turn.task_id).cancel().await.unwrap();
+    elsewhere.task(&cue.turn.task_id).cancel(None).await.unwrap();
     let last = collector.wait_for_final().await;
     assert_eq!((last.is_final, last.state()), (true, Some(Canceled)));
     assert_eq!(collector.end().await.reason, EndReason::Completed);
@@ -275,7 +275,7 @@ async fn as_27_a_completed_task_does_not_work_again(wire: Wire) {
 
 async fn as_27_a_canceled_task_is_not_completed(wire: Wire) {
     let Watched { world, session, cue, collector, held: _held, .. } = watched(wire).await;
-    session.task(&cue.turn.task_id).cancel().await.unwrap();
+    session.task(&cue.turn.task_id).cancel(None).await.unwrap();
     let _ = cue.updates.complete().await;
     assert!(cue.updates.flush().await.is_err(), "the agent learns that it speaks in vain");
     assert_eq!(collector.end().await.last_seq, 3);

@@ -205,7 +205,7 @@ fn no_call_on_the_same_connection_starts_after_a_revoke_has_answered(wire: Wire)
         println!("{allowed} calls were allowed, {refused} refused");
         let few = 20 * rounds;
         assert!(allowed > few && refused > few, "the revokes came in the midst of the calls");
-        task.cancel().await.unwrap();
+        task.cancel(None).await.unwrap();
         drop((task, session));
         settles(&world.server).await;
     });
@@ -261,7 +261,7 @@ fn no_call_on_another_connection_starts_after_a_revoke_has_answered(wire: Wire) 
         println!("{allowed} calls were allowed, {refused} refused");
         let few = 20 * rounds;
         assert!(allowed > few && refused > few, "the revokes came in the midst of the calls");
-        task.cancel().await.unwrap();
+        task.cancel(None).await.unwrap();
         drop((task, session));
         settles(&world.server).await;
     });
@@ -340,7 +340,7 @@ fn a_grant_that_expires_ends_its_streams_and_refuses_calls_in_flight(wire: Wire)
         watch.ended(EndReason::Revoked);
         let tasks = session.list_tasks(&ListTasksRequest::default()).await.unwrap().tasks;
         for task in tasks.iter().filter(|task| !task.is_finished()) {
-            session.task(&task.id).cancel().await.unwrap();
+            session.task(&task.id).cancel(None).await.unwrap();
         }
         drop((started, narrow, session, _grant));
         settles(&bench.world.server).await;

@@ -222,7 +222,7 @@ async fn as_18_cancel_of_a_running_task_stops_its_agent(wire: Wire) {
     let cue = stage.turn().await;
     cue.works().await;
     assert_eq!(world.counts().turns, 1);
-    assert_eq!(started.task.cancel().await.unwrap().state(), TaskState::Canceled);
+    assert_eq!(started.task.cancel(None).await.unwrap().state(), TaskState::Canceled);
     soon("the agent learns of it", cue.turn.cancellation.cancelled()).await;
     until("the agent has stopped", || world.counts().turns == 0).await;
     assert_eq!(started.task.get(None).await.unwrap().state(), TaskState::Canceled);

@@ -50,7 +50,7 @@ async fn a_shared_secret_becomes_the_task_on_another_connection_once(wire: Wire)
     let collector = Collector::new();
     let _held = claimed.subscribe(Cursor::After(0), collector.clone());
     assert_eq!(kind(claimed.send("hello").await), FaultKind::Forbidden);
-    assert_eq!(kind(claimed.cancel().await), FaultKind::Forbidden);
+    assert_eq!(kind(claimed.cancel(None).await), FaultKind::Forbidden);
     let again = world.connection().await.claim(&secret);
     assert_eq!(kind(again.ready().await), FaultKind::Unauthenticated);
     cue.end();
@@ -158,7 +158,7 @@ async fn each_role_may_do_what_it_says_and_not_more(wire: Wire) {
     }
     for handle in [&observer, &answerer] {
         assert_eq!(kind(handle.send("now").await), FaultKind::Forbidden);
-        assert_eq!(kind(handle.cancel().await), FaultKind::Forbidden);
+        assert_eq!(kind(handle.cancel(None).await), FaultKind::Forbidden);
     }
     for handle in [&observer, &answerer, &controller] {
         let shared = handle.share(TaskRole::Observe, &GrantPolicy::default()).await;
@@ -174,7 +174,7 @@ async fn each_role_may_do_what_it_says_and_not_more(wire: Wire) {
     let second = stage.turn().await;
     assert_eq!(second.turn.message.text(), "an answer");
     owner.share(TaskRole::Observe, &GrantPolicy::default()).await.unwrap();
-    assert_eq!(controller.cancel().await.unwrap().state(), TaskState::Canceled);
+    assert_eq!(controller.cancel(None).await.unwrap().state(), TaskState::Canceled);
     assert_eq!(collector.end().await.reason, EndReason::Completed);
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
-use a2a_webcap::model::{Message, SendMessageRequest, TaskState};
+use a2a_webcap::model::{Message, SendMessageRequest, ServiceParameters, TaskState};
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -111,7 +111,8 @@ async fn ak_o04_the_server_its_agents_turn_and_the_program_are_each_the_child_of
     let served = served(&collector, "exec:printenv TRACEPARENT TRACESTATE").await;
     let session = wire.connect(served.url()).await.authenticate(ALICE);
     let parent = format!("00-{TRACE}-{CALLER}-01");
-    let session = session.with_parameters(&[("traceparent", &parent), ("tracestate", "vendor=x")]);
+    let parameters = ServiceParameters::from_pairs([("traceparent", &*parent), ("tracestate", "vendor=x")]);
+    let session = session.with_parameters(parameters.unwrap());
     soon("an answer", session.send(SendMessageRequest::text("go"))).await.unwrap();
     let server =
         collector.span("the caller's child", |span| span.parent == CALLER && span.name != "GetTask").await;

@@ -165,7 +165,7 @@ async fn a_message_in_place_of_a_task_ends_the_stream_and_breaks_the_handle(wire
     let StreamResponse::Message(message) = &collector.events()[0].content else { panic!("no message") };
     assert_eq!(message.text(), "hello");
     assert_eq!(task.await.unwrap_err().kind(), FaultKind::NoTask);
-    assert_eq!(started.task.cancel().await.unwrap_err().kind(), FaultKind::NoTask);
+    assert_eq!(started.task.cancel(None).await.unwrap_err().kind(), FaultKind::NoTask);
 }
 
 async fn a_send_that_asks_to_return_at_once_always_opens_a_task(wire: Wire) {

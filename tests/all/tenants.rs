@@ -6,7 +6,7 @@ use std::time::Duration;
 use a2a_webcap::Server;
 use a2a_webcap::agents::{Demo, Echo};
 use a2a_webcap::auth::{ApiKey, Credentials, KeyEntry, KeyRing};
-use a2a_webcap::client::{Cursor, GrantPolicy, SessionPolicy, TaskRole};
+use a2a_webcap::client::{self, Cursor, GrantPolicy, SessionPolicy, TaskRole};
 use a2a_webcap::clock::Clock;
 use a2a_webcap::config::{AgentConfig, Config};
 use a2a_webcap::fault::{Fault, FaultKind};
@@ -271,12 +271,12 @@ async fn a_session_is_renewed_only_with_a_key_that_opens_its_agent(wire: Wire) {
     let session =
         world.connection().await.authenticate_to("billing", "carol's short-lived key for billing alone");
     assert_eq!(session.who_am_i().await.unwrap().expires, Some(end));
-    let refused = session.renew(ANOTHER).await.unwrap_err();
+    let refused = session.renew(&client::Credentials::api_key(ANOTHER)).await.unwrap_err();
     assert_eq!(refused.kind(), FaultKind::Forbidden);
     assert!(refused.message().ends_with("as tenant they open: support"), "{refused}");
     assert_eq!(session.who_am_i().await.unwrap().expires, Some(end), "it ends as before");
-    assert_eq!(session.renew(MASTER).await.unwrap(), None);
-    assert_eq!(session.renew(CAROL).await.unwrap(), None);
+    assert_eq!(session.renew(&client::Credentials::api_key(MASTER)).await.unwrap(), None);
+    assert_eq!(session.renew(&client::Credentials::api_key(CAROL)).await.unwrap(), None);
     assert_eq!(session.who_am_i().await.unwrap().tenant, "billing");
 }
 

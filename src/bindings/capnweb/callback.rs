@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 use super::connection::{Connection, Room};
 use super::delivery::{Ack, Deliveries, is_missing, thrown};
-use super::element::{Element, Method, reason};
+use super::element::{Element, Method};
 use super::reply::{self, Value};
 use super::voice::Voice;
 use crate::capability::Observer;
@@ -191,7 +191,7 @@ impl Callback {
         if self.deliveries.all_acknowledged().await.is_err() {
             return;
         }
-        let mut arguments = vec![Value::String(reason(end.reason).to_owned())];
+        let mut arguments = vec![Value::String(end.reason.name().to_owned())];
         #[expect(clippy::cast_precision_loss, reason = "JavaScript's numbers have no more")]
         arguments.push(Value::Number(end.last_seq as f64));
         if let Some(fault) = &end.fault {
@@ -246,7 +246,7 @@ impl Callback {
         #[expect(clippy::cast_precision_loss, reason = "JavaScript's numbers have no more")]
         let last_seq = Data::Number(end.last_seq as f64);
         let error = reply::error(&end.fault.clone().unwrap_or_else(detached))
-            .with("end", Data::String(reason(end.reason).to_owned()))
+            .with("end", Data::String(end.reason.name().to_owned()))
             .with("lastSeq", last_seq);
         self.stream(writer, &["abort"], &[Value::Error(Box::new(error))], Method::Write)
     }

@@ -4,13 +4,15 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use ::capnweb::{Action, Call, CallId, Closed, Error};
+use ::capnweb::{Action, Call, CallId, Closed, Error, Session};
 use futures::future::{AbortHandle, Abortable, LocalBoxFuture};
 use futures::stream::{FuturesUnordered, StreamExt as _};
 
 use super::connection::Connection;
 use super::object::{self, Object};
-use super::reply::Value;
+use super::reply::{self, Value};
+use crate::fault::Fault;
+use crate::transport::WebHost;
 
 type Answer = (CallId, Result<Value, Error>);
 
@@ -26,32 +28,6 @@ impl Calls {
         Self { connection: Rc::clone(connection), running: FuturesUnordered::new(), aborts: HashMap::new() }
     }
 
-    /// Does what the session asks for, until it asks for nothing more. Frames are given to `send`. An error is the
-    /// session's end.
-    pub(super) fn work(
-        &mut self,
-        cx: &mut Context<'_>,
-        send: &mut dyn FnMut(String),
-    ) -> Result<(), Box<Closed>> {
-        loop {
-            while let Some(action) = self.connection.poll() {
-                self.act(action, cx, send)?;
-            }
-            let Poll::Ready(Some(finished)) = self.running.poll_next_unpin(cx) else { return Ok(()) };
-            // One that was cancelled has nothing to say.
-            if let Ok((id, result)) = finished {
-                self.aborts.remove(&id);
-                self.connection.session(|session| session.answer(id, result));
-            }
-        }
-    }
-
-    /// Gives up everything that runs.
-    pub(super) fn clear(&mut self) {
-        self.running.clear();
-        self.aborts.clear();
-    }
-
     fn act(
         &mut self,
         action: Action<Object>,
@@ -59,7 +35,11 @@ impl Calls {
         send: &mut dyn FnMut(String),
     ) -> Result<(), Box<Closed>> {
         match action {
-            Action::Send(frame) => send(frame),
+            Action::Send(frame) => {
+                let bytes = frame.len();
+                send(frame);
+                self.connection.session(|session| session.flushed(bytes));
+            }
             Action::Call(call) => self.start(call, cx),
             Action::Cancel(call) => {
                 if let Some(abort) = self.aborts.remove(&call) {
@@ -90,5 +70,46 @@ impl Calls {
         let (abort, registration) = AbortHandle::new_pair();
         self.aborts.insert(id, abort);
         self.running.push(Abortable::new(running, registration));
+    }
+}
+
+impl WebHost for Calls {
+    type Object = Object;
+
+    fn session<R>(&self, step: impl FnOnce(&mut Session<Object>) -> R) -> R {
+        self.connection.session(step)
+    }
+
+    fn register(&self, cx: &mut Context<'_>) {
+        self.connection.register(cx);
+    }
+
+    fn work(&mut self, cx: &mut Context<'_>, send: &mut dyn FnMut(String)) -> Result<(), Box<Closed>> {
+        loop {
+            while let Some(action) = self.connection.poll() {
+                self.act(action, cx, send)?;
+            }
+            let Poll::Ready(Some(finished)) = self.running.poll_next_unpin(cx) else { return Ok(()) };
+            // One that was cancelled has nothing to say.
+            if let Ok((id, result)) = finished {
+                self.aborts.remove(&id);
+                self.connection.session(|session| session.answer(id, result));
+            }
+        }
+    }
+
+    fn end(&mut self) {
+        self.running.clear();
+        self.aborts.clear();
+        while let Some(action) = self.connection.poll() {
+            match action {
+                Action::Answered { question, result } => self.connection.answered(question, result),
+                other => drop(other),
+            }
+        }
+    }
+
+    fn error(&self, fault: &Fault) -> Error {
+        reply::error(fault)
     }
 }

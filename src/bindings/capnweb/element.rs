@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::reply::{self, Value, record};
 use super::voice::Voice;
 use crate::fault::Result;
-use crate::model::{EndReason, Event, Message, Task, Update};
+use crate::model::{Event, Message, Task, Update};
 use crate::wire::v0_3::{self, ToV03 as _};
 
 /// The methods of an observer, and what a stream's writing end has in their place.
@@ -123,17 +123,4 @@ impl Element {
 
 fn numbered(shown: impl Serialize, seq: u64, is_final: Option<bool>) -> Result<Value> {
     reply::value(&Numbered { shown, seq, is_final })
-}
-
-/// As the client reads it.
-pub(super) fn reason(reason: EndReason) -> &'static str {
-    match reason {
-        EndReason::Completed => "completed",
-        EndReason::Interrupted => "interrupted",
-        EndReason::Detached => "detached",
-        EndReason::Revoked => "revoked",
-        EndReason::Cut => "cut",
-        EndReason::Gap => "gap",
-        EndReason::Failed => "failed",
-    }
 }

@@ -14,15 +14,15 @@ mod operations;
 mod reply;
 mod service;
 mod session;
-mod speech;
 mod task;
 mod voice;
 
 use std::rc::Rc;
 
 use crate::capability::{Context, PublicService};
-use crate::transport::{Line, Speaker};
+use crate::transport::{Line, Speaker, WebSpeech};
 pub use batch::{Answered, batch};
+use calls::Calls;
 use connection::Connection;
 use object::Object;
 
@@ -33,7 +33,8 @@ pub fn speaker(context: Rc<Context>, line: &Rc<Line>) -> Box<dyn Speaker> {
         // Whoever needs no credentials is not pressed to show any.
         line.authenticated();
     }
-    Box::new(speech::Speech::new(Connection::on_line(main(service), line), line))
+    let connection = Connection::on_line(main(service), line);
+    Box::new(WebSpeech::new(Calls::new(&connection), line))
 }
 
 fn main(service: PublicService) -> Object {

@@ -1,7 +1,6 @@
 //! Answers: values in A2A's JSON, and errors with what a program should know of them.
 
 use ::capnweb::{Data, Encoded, Error};
-use bytes::Bytes;
 use serde::Serialize;
 use serde_json::json;
 
@@ -53,11 +52,4 @@ pub(super) fn error(fault: &Fault) -> Error {
         .with("code", Data::Number(row.code.into()))
         .with("reason", Data::String(row.reason.to_owned()))
         .with("details", Data::from_json(json!(details)))
-}
-
-/// The last frame of a session that this side ends.
-pub(super) fn abort(fault: &Fault) -> Bytes {
-    let error = Encoded::new(&Data::Error(Box::new(error(fault))));
-    let error = error.as_ref().map_or("[\"error\",\"Error\",\"internal error\"]", Encoded::as_str);
-    Bytes::from(format!("[\"abort\",{error}]"))
 }

@@ -25,6 +25,16 @@ impl<T: 'static> Pending<T> {
         Self(answer.boxed_local())
     }
 
+    /// The call was not made.
+    pub(super) fn failed(fault: Fault) -> Self {
+        Self::new(futures::future::ready(Err(fault)))
+    }
+
+    /// The same answer, of which only counts that it came.
+    pub(super) fn emptied(self) -> Pending<()> {
+        Pending::new(async move { self.await.map(drop) })
+    }
+
     /// The same answer; the span ends with it.
     pub(super) fn traced(self, span: Span) -> Self {
         if !span.is_recording() {
@@ -165,12 +175,12 @@ reported! {
 }
 
 /// The answer cannot be read.
-pub(super) fn unreadable(error: &capnp::Error) -> Fault {
+pub(super) fn unreadable(error: &dyn std::fmt::Display) -> Fault {
     Fault::new(FaultKind::InvalidAgentResponse, format!("the server's answer cannot be read: {error}"))
 }
 
 /// What is wrong with an answer is not the caller's fault.
-fn of_the_server(fault: Fault) -> Fault {
+pub(super) fn of_the_server(fault: Fault) -> Fault {
     if fault.kind() != FaultKind::InvalidParams {
         return fault;
     }

@@ -3,8 +3,8 @@
 use std::rc::Rc;
 
 use super::super::authority::{GrantInfo, GrantPolicy, TaskRole};
-use super::Line;
 use super::call::{Pending, Ready, unreadable};
+use super::{Line, On, web};
 use crate::fault::Result;
 use crate::model::Timestamp;
 use crate::wire::capnp::capability_capnp::{self, grant, grant_info, grant_policy, subscription};
@@ -13,14 +13,14 @@ use crate::wire::capnp::capability_capnp::{self, grant, grant_info, grant_policy
 /// otherwise.
 #[derive(Clone)]
 pub struct Grant {
-    client: grant::Client,
+    on: On<grant::Client, web::Stub>,
     ready: Ready,
     _line: Rc<Line>,
 }
 
 impl Grant {
-    pub(super) fn new(client: grant::Client, ready: Ready, line: Rc<Line>) -> Self {
-        Self { client, ready, _line: line }
+    pub(super) fn new(on: On<grant::Client, web::Stub>, ready: Ready, line: Rc<Line>) -> Self {
+        Self { on, ready, _line: line }
     }
 
     /// Waits until the grant exists.
@@ -33,29 +33,34 @@ impl Grant {
 
     /// What became of it.
     pub fn info(&self) -> Pending<GrantInfo> {
-        let call = self.client.info_request().send();
-        Pending::plain_answer(call, |results| {
-            read_info(results.get_info().map_err(|error| unreadable(&error))?)
-        })
+        match &self.on {
+            On::Capnp(client) => Pending::plain_answer(client.info_request().send(), |results| {
+                read_info(results.get_info().map_err(|error| unreadable(&error))?)
+            }),
+            On::Web(stub) => stub.ask("info", &[], web::read),
+        }
     }
 
     /// Ends every object derived from this grant, streams included. Once this has answered, no call
     /// through any of them starts. May be called twice.
     pub fn revoke(&self) -> Pending<()> {
-        Pending::plain_answer(self.client.revoke_request().send(), |_| Ok(()))
+        match &self.on {
+            On::Capnp(client) => Pending::plain_answer(client.revoke_request().send(), |_| Ok(())),
+            On::Web(stub) => stub.ask("revoke", &[], web::empty),
+        }
     }
 }
 
 /// The right to be called. Dropping it ends the calls: at most those on their way still arrive.
 pub struct Subscription {
-    _client: subscription::Client,
+    _on: On<subscription::Client, web::Stub>,
     ready: Ready,
     _line: Rc<Line>,
 }
 
 impl Subscription {
-    pub(super) fn new(client: subscription::Client, ready: Ready, line: Rc<Line>) -> Self {
-        Self { _client: client, ready, _line: line }
+    pub(super) fn new(on: On<subscription::Client, web::Stub>, ready: Ready, line: Rc<Line>) -> Self {
+        Self { _on: on, ready, _line: line }
     }
 
     /// Waits until the server has accepted the subscription. The observer may be called before.

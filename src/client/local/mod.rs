@@ -25,11 +25,14 @@ mod operations;
 mod send;
 mod session;
 mod task;
+mod web;
 
 use std::ops::Deref;
 use std::rc::Rc;
 
 use capnp::capability::FromClientHook as _;
+use futures::FutureExt as _;
+use futures::future::LocalBoxFuture;
 
 pub use call::{Pending, Ready};
 pub use grant::{Grant, Subscription};
@@ -43,16 +46,26 @@ pub(super) use send::end_fault;
 
 use super::authority::ServerInfo;
 use super::credentials::Credentials;
+use super::endpoint::Binding;
 use crate::fault::Result;
 use crate::limits::WireLimits;
 use crate::model::{AgentCard, ServiceParameters};
 use crate::trace::{End, Span, Tracer};
-use crate::transport::{CloseReason, ConnectionHandle, Frames, code};
+use crate::transport::{
+    self, CloseReason, ConnectionHandle, Counters, Driver, Frames, Speaker, WebSpeech, code,
+};
 use crate::wire::capnp::capability_capnp::{a2a_service, server_info};
 use crate::wire::capnp::encode_parameters;
 use call::{Errands, unreadable};
 use grant::{text, texts};
 use operations::read;
+
+/// An object, over the wire that it came on.
+#[derive(Clone)]
+enum On<C, W = web::Voice> {
+    Capnp(C),
+    Web(W),
+}
 
 /// A connection to a server, before anybody has said who they are. Has the [`Operations`] of A2A for
 /// servers that allow anonymous access; elsewhere they fail with `UNAUTHENTICATED`.
@@ -60,14 +73,13 @@ use operations::read;
 /// It closes when it and every object that came from it are dropped.
 #[derive(Clone)]
 pub struct Connection {
-    client: a2a_service::Client,
+    on: On<a2a_service::Client, web::Stub>,
     operations: Operations,
 }
 
 /// What the objects of a connection share. The last of them closes it.
-#[derive(Debug)]
 struct Line {
-    handle: Rc<ConnectionHandle>,
+    on: On<Rc<ConnectionHandle>, (Rc<transport::Line>, Rc<web::Talk>)>,
     errands: Errands,
     tracer: Tracer,
 }
@@ -81,11 +93,18 @@ impl Line {
         }
         span
     }
+
+    fn transport(&self) -> &Rc<transport::Line> {
+        match &self.on {
+            On::Capnp(handle) => handle.line(),
+            On::Web((line, _)) => line,
+        }
+    }
 }
 
 impl Drop for Line {
     fn drop(&mut self) {
-        self.handle.close(code::NORMAL, "");
+        self.transport().close(code::NORMAL, "");
     }
 }
 
@@ -99,45 +118,68 @@ impl Deref for Connection {
 }
 
 impl Connection {
-    /// A connection over a WebSocket that is open. It works as long as the future is polled, which ends
-    /// with the connection and says why it ended.
+    /// A connection over a WebSocket that is open, by this binding: binary frames for Cap'n Proto, text frames for
+    /// Cap'n Web. It works as long as the future is polled, which ends with the connection and says why it ended.
     pub fn new<F: Frames>(
         frames: F,
+        binding: Binding,
         limits: WireLimits,
-    ) -> (Self, impl Future<Output = CloseReason> + 'static) {
-        let (client, handle, driver) =
-            crate::transport::connect::<a2a_service::Client, F>(frames, None, limits);
+    ) -> (Self, LocalBoxFuture<'static, CloseReason>) {
         let (errands, work) = Errands::new();
-        let line = Rc::new(Line { handle, errands, tracer: Tracer::default() });
-        let operations = Operations::new(client.clone().cast_to(), line, DEFAULT_AGENT.into());
-        let running = async move {
-            let (reason, ()) = futures::future::join(driver, work).await;
-            reason
-        };
-        (Self { client, operations }, running)
+        let tracer = Tracer::default();
+        let agent: Rc<str> = DEFAULT_AGENT.into();
+        match binding {
+            Binding::CapnProto => {
+                let (client, handle, driver) =
+                    transport::connect::<a2a_service::Client, F>(frames, None, limits);
+                let line = Rc::new(Line { on: On::Capnp(handle), errands, tracer });
+                let operations = Operations::new(On::Capnp(client.clone().cast_to()), line, agent);
+                (Self { on: On::Capnp(client), operations }, running(driver, work))
+            }
+            Binding::CapnWeb => {
+                let mut talk = None;
+                let (line, driver) = transport::connect_text(frames, limits, |line| {
+                    let (shared, answers) = web::Talk::new(line, errands.clone());
+                    talk = Some(shared);
+                    WebSpeech::new(answers, line)
+                });
+                let talk = talk.expect("the speaker was made");
+                let main = web::Stub::main(&talk);
+                let line = Rc::new(Line { on: On::Web((line, talk)), errands, tracer });
+                let operations = Operations::new(On::Web(web::Voice::main(main.clone())), line, agent);
+                (Self { on: On::Web(main), operations }, running(driver, work))
+            }
+        }
     }
 
     /// The same connection, with these service parameters in each call.
     #[must_use]
     pub fn with_parameters(self, parameters: ServiceParameters) -> Self {
-        Self { operations: self.operations.with(parameters), ..self }
+        Self { operations: self.operations.with(Rc::new(parameters)), ..self }
     }
 
     /// What the server says about itself.
     pub fn info(&self) -> Pending<ServerInfo> {
-        let call = self.client.info_request().send();
-        Pending::plain_answer(call, |results| {
-            read_info(results.get_info().map_err(|error| unreadable(&error))?)
-        })
+        match &self.on {
+            On::Capnp(client) => Pending::plain_answer(client.info_request().send(), |results| {
+                read_info(results.get_info().map_err(|error| unreadable(&error))?)
+            }),
+            On::Web(stub) => stub.ask("info", &[], web::read),
+        }
     }
 
     /// The agent's public card. `tenant` selects the agent; empty for the default one.
     pub fn agent_card(&self, tenant: &str) -> Pending<AgentCard> {
-        let mut call = self.client.get_agent_card_request();
-        let mut params = call.get();
-        params.set_tenant(tenant);
-        encode_parameters(self.operations.parameters(), |n| params.init_parameters(n));
-        Pending::answer(call.send(), |results| read(results.get_card()))
+        match &self.on {
+            On::Capnp(client) => {
+                let mut call = client.get_agent_card_request();
+                let mut params = call.get();
+                params.set_tenant(tenant);
+                encode_parameters(self.operations.parameters(), |n| params.init_parameters(n));
+                Pending::answer(call.send(), |results| read(results.get_card()))
+            }
+            On::Web(stub) => stub.ask("getAgentCard", &[web::text_of(tenant)], web::read),
+        }
     }
 
     /// Says who one is, to the default agent.
@@ -150,38 +192,75 @@ impl Connection {
     pub fn authenticate_to(&self, tenant: &str, credentials: &Credentials) -> Session {
         let agent: Rc<str> = if tenant.is_empty() { DEFAULT_AGENT } else { tenant }.into();
         let span = self.line().span("authenticate", &agent, self.operations.parameters());
-        let mut call = self.client.authenticate_request();
-        let mut params = call.get();
-        session::write_credentials(credentials, params.reborrow().init_credentials());
-        params.set_tenant(tenant);
-        encode_parameters(&span.carried_by(self.operations.parameters()), |n| params.init_parameters(n));
-        let sent = call.send();
-        let session = sent.pipeline.get_session();
-        let ready = self.operations.ready(Pending::answer(sent, |_| Ok(())).traced(span));
-        let operations = Operations::new(session.clone().cast_to(), self.line().clone(), agent);
-        Session::new(session, ready, operations.with(ServiceParameters::clone(self.operations.parameters())))
+        let parameters = span.carried_by(self.operations.parameters());
+        let (session, answer) = match &self.on {
+            On::Capnp(client) => {
+                let mut call = client.authenticate_request();
+                let mut params = call.get();
+                session::write_credentials(credentials, params.reborrow().init_credentials());
+                params.set_tenant(tenant);
+                encode_parameters(&parameters, |n| params.init_parameters(n));
+                let sent = call.send();
+                (On::Capnp(sent.pipeline.get_session()), Pending::answer(sent, |_| Ok(())))
+            }
+            On::Web(stub) => {
+                let shown = web::credentials(credentials, &parameters);
+                let (session, answer) = stub.open("authenticate", &[shown, web::text_of(tenant)]);
+                (On::Web(web::Voice::new(session, Rc::new(parameters.into_owned()))), answer)
+            }
+        };
+        let ready = self.operations.ready(answer.traced(span));
+        Session::new(session, ready, self.line(), agent).with(self.operations.parameters().clone())
     }
 
     /// Turns the secret of [`TaskHandle::share`] into the handle. The first claim wins; every other attempt,
     /// and a wrong, expired or revoked secret, fails in the same way.
     pub fn claim(&self, secret: &str) -> TaskHandle {
-        let mut call = self.client.claim_request();
-        call.get().set_secret(secret);
-        let sent = call.send();
-        let task = sent.pipeline.get_task();
-        let ready = self.operations.ready(Pending::answer(sent, |_| Ok(())));
-        TaskHandle::new(task, ready, self.line().clone())
+        let (task, answer) = match &self.on {
+            On::Capnp(client) => {
+                let mut call = client.claim_request();
+                call.get().set_secret(secret);
+                let sent = call.send();
+                (On::Capnp(sent.pipeline.get_task()), Pending::answer(sent, |_| Ok(())))
+            }
+            On::Web(stub) => {
+                let (task, answer) = stub.open("claim", &[web::value(&secret)]);
+                (On::Web(web::Voice::new(task, Rc::default())), answer)
+            }
+        };
+        let task = TaskHandle::new(task, self.operations.ready(answer), self.line().clone());
+        task.with(self.operations.parameters().clone())
     }
 
-    /// The transport: its counters, its end.
-    pub fn transport(&self) -> &Rc<ConnectionHandle> {
-        &self.line().handle
+    /// What goes over this connection, and how it ends.
+    pub fn transport(&self) -> &Rc<transport::Line> {
+        self.line().transport()
+    }
+
+    /// What the connection holds at this moment.
+    pub fn counters(&self) -> Counters {
+        match &self.line().on {
+            On::Capnp(handle) => handle.counters(),
+            On::Web((_, talk)) => talk.counters(),
+        }
     }
 
     /// Closes, whatever objects are left; calls on them fail with `DISCONNECTED`.
     pub fn close(&self) {
         self.transport().close(code::NORMAL, "");
     }
+}
+
+/// Drives a connection and what is done besides, to the end of both.
+fn running<F: Frames, S: Speaker>(
+    driver: Driver<F, S>,
+    work: impl Future<Output = ()> + 'static,
+) -> LocalBoxFuture<'static, CloseReason> {
+    async move {
+        let (reason, ()) = futures::future::join(driver, work).await;
+        reason
+    }
+    .boxed_local()
 }
 
 /// What servers call the agent of those who name none.

@@ -5,12 +5,12 @@ use std::rc::Rc;
 use super::super::event::Cursor;
 use super::super::observer::{Observer, ObserverSink, Sink};
 use super::super::send_call::SendCall;
-use super::Line;
 use super::call::{Pending, Ready, unreadable};
 use super::grant::Subscription;
 use super::inbound::{Inbound, write_features};
 use super::send::{Outcome, Started, finish, write_options};
 use super::task::TaskHandle;
+use super::{Line, On, web};
 use crate::fault::Result;
 use crate::model::{
     AgentCard, CancelTaskRequest, DeleteTaskPushNotificationConfigRequest, GetExtendedAgentCardRequest,
@@ -19,37 +19,35 @@ use crate::model::{
     ServiceParameters, SubscribeToTaskRequest, Task, TaskPushNotificationConfig,
 };
 use crate::trace::Span;
-use crate::wire::capnp::capability_capnp::{cursor, operations, task_handle};
+use crate::wire::capnp::capability_capnp::{cursor, operations, subscription, task_handle};
 use crate::wire::capnp::{Decode, Encode, encode_parameters};
 
 /// The operations of A2A. Every call is sent when the method is called; its answer may be awaited later.
 #[derive(Clone)]
 pub struct Operations {
-    client: operations::Client,
+    on: On<operations::Client>,
     line: Rc<Line>,
     /// The name that the server has the agent under.
     agent: Rc<str>,
     parameters: Rc<ServiceParameters>,
 }
 
-/// A unary operation: encodes the request, sends it, decodes one field of the answer.
+/// A unary operation over Cap'n Proto: encodes the request, sends it, decodes one field of the answer.
 macro_rules! ask {
-    ($self:ident, $name:literal, $call:ident, $init:ident($value:expr), $get:ident) => {
-        ask!($self, $self.span($name), $call, $init($value), $get)
+    ($call:ident, $init:ident($value:expr), $get:ident) => {
+        |client, parameters| {
+            let mut call = client.$call();
+            let mut params = call.get();
+            $value.encode(params.reborrow().$init());
+            encode_parameters(parameters, |n| params.init_parameters(n));
+            Pending::answer(call.send(), |results| read(results.$get()))
+        }
     };
-    ($self:ident, $span:expr, $call:ident, $init:ident($value:expr), $get:ident) => {{
-        let span = $span;
-        let mut call = $self.client.$call();
-        let mut params = call.get();
-        $value.encode(params.reborrow().$init());
-        encode_parameters(&span.carried_by(&$self.parameters), |n| params.init_parameters(n));
-        Pending::answer(call.send(), |results| read(results.$get())).traced(span)
-    }};
 }
 
 impl Operations {
-    pub(super) fn new(client: operations::Client, line: Rc<Line>, agent: Rc<str>) -> Self {
-        Self { client, line, agent, parameters: Rc::default() }
+    pub(super) fn new(on: On<operations::Client>, line: Rc<Line>, agent: Rc<str>) -> Self {
+        Self { on, line, agent, parameters: Rc::default() }
     }
 
     pub(super) fn agent(&self) -> &Rc<str> {
@@ -76,8 +74,23 @@ impl Operations {
     }
 
     /// The same authority, with these service parameters in each call.
-    pub(super) fn with(self, parameters: ServiceParameters) -> Self {
-        Self { parameters: Rc::new(parameters), ..self }
+    pub(super) fn with(self, parameters: Rc<ServiceParameters>) -> Self {
+        Self { parameters, ..self }
+    }
+
+    /// Makes a call, over whichever wire.
+    fn call<T: 'static>(
+        &self,
+        span: Span,
+        capnp: impl FnOnce(&operations::Client, &ServiceParameters) -> Pending<T>,
+        web: impl FnOnce(&web::Stub) -> Pending<T>,
+    ) -> Pending<T> {
+        let parameters = span.carried_by(&self.parameters);
+        let sent = match &self.on {
+            On::Capnp(client) => capnp(client, &parameters),
+            On::Web(voice) => web(&voice.with(&parameters)),
+        };
+        sent.traced(span)
     }
 
     /// Sends a message and waits until the task stops, in a terminal or an interrupted state; with
@@ -100,49 +113,73 @@ impl Operations {
     pub(in super::super) fn start(&self, call: &SendCall, sink: impl Sink) -> Started {
         let span = self.span("SendStreamingMessage");
         span.message(&call.request.message);
-        let mut request = self.client.send_streaming_message_request();
-        let mut params = request.get();
-        call.request.encode(params.reborrow().init_request());
-        write_options(call, params.reborrow().init_options());
-        write_features(&sink, params.reborrow().init_features());
-        params.set_observer(Inbound::client(sink));
-        encode_parameters(&span.carried_by(&self.parameters), |n| params.init_parameters(n));
-        let sent = request.send();
-        let (task, subscription) = (sent.pipeline.get_task(), sent.pipeline.get_subscription());
-        let ready = self.ready(Pending::answer(sent, |_| Ok(())).traced(span));
-        let task = self.handle(task, &ready);
-        Started { task, subscription: Subscription::new(subscription, ready, self.line.clone()) }
+        let parameters = span.carried_by(&self.parameters);
+        match &self.on {
+            On::Capnp(client) => {
+                let mut request = client.send_streaming_message_request();
+                let mut params = request.get();
+                call.request.encode(params.reborrow().init_request());
+                write_options(call, params.reborrow().init_options());
+                write_features(&sink, params.reborrow().init_features());
+                params.set_observer(Inbound::client(sink));
+                encode_parameters(&parameters, |n| params.init_parameters(n));
+                let sent = request.send();
+                let (task, subscription) = (sent.pipeline.get_task(), sent.pipeline.get_subscription());
+                let accepted = Pending::answer(sent, |_| Ok(()));
+                self.started(On::Capnp(task), On::Capnp(subscription), accepted.traced(span))
+            }
+            On::Web(voice) => {
+                let stub = voice.with(&parameters);
+                let [message, config] = web::send(call);
+                let arguments = [message, config, web::listen(&stub, sink)];
+                self.begin(&stub, "sendMessageStreaming", &arguments, parameters.into_owned(), span)
+            }
+        }
     }
 
     fn send_at_once(&self, call: &SendCall) -> Pending<SendMessageResponse> {
         let span = self.span("SendMessage");
         span.message(&call.request.message);
-        let mut request = self.client.send_message_request();
-        let mut params = request.get();
-        call.request.encode(params.reborrow().init_request());
-        write_options(call, params.reborrow().init_options());
-        encode_parameters(&span.carried_by(&self.parameters), |n| params.init_parameters(n));
-        Pending::answer(request.send(), |results| read(results.get_response())).traced(span)
+        self.call(
+            span,
+            |client, parameters| {
+                let mut request = client.send_message_request();
+                let mut params = request.get();
+                call.request.encode(params.reborrow().init_request());
+                write_options(call, params.reborrow().init_options());
+                encode_parameters(parameters, |n| params.init_parameters(n));
+                Pending::answer(request.send(), |results| read(results.get_response()))
+            },
+            |stub| stub.ask("sendMessage", &web::send(call), web::read),
+        )
     }
 
     /// The task as it stands.
     pub fn get_task(&self, request: &GetTaskRequest) -> Pending<Task> {
-        ask!(self, self.span_on("GetTask", &request.id), get_task_request, init_request(request), get_task)
+        let arguments = || [web::value(&request.id), web::optional(request.history_length.as_ref())];
+        self.call(
+            self.span_on("GetTask", &request.id),
+            ask!(get_task_request, init_request(request), get_task),
+            |stub| stub.ask("getTask", &arguments(), web::read),
+        )
     }
 
     /// A page of the tasks that this authority sees, latest status first.
     pub fn list_tasks(&self, request: &ListTasksRequest) -> Pending<ListTasksResponse> {
-        ask!(self, "ListTasks", list_tasks_request, init_request(request), get_response)
+        self.call(
+            self.span("ListTasks"),
+            ask!(list_tasks_request, init_request(request), get_response),
+            |stub| stub.ask("listTasks", &[web::value(request)], web::read),
+        )
     }
 
     /// Cancels a task that is not over; the task as it stands then.
     pub fn cancel_task(&self, request: &CancelTaskRequest) -> Pending<Task> {
-        ask!(
-            self,
+        let arguments = || [web::value(&request.id), web::optional(request.metadata.as_ref())];
+        self.call(
             self.span_on("CancelTask", &request.id),
-            cancel_task_request,
-            init_request(request),
-            get_task
+            ask!(cancel_task_request, init_request(request), get_task),
+            |stub| stub.ask("cancelTask", &arguments(), web::read),
         )
     }
 
@@ -163,18 +200,27 @@ impl Operations {
         sink: impl Sink,
     ) -> Started {
         let span = self.span_on("SubscribeToTask", &request.id);
-        let mut call = self.client.subscribe_to_task_request();
-        let mut params = call.get();
-        request.encode(params.reborrow().init_request());
-        write_features(&sink, params.reborrow().init_features());
-        write_cursor(cursor, params.reborrow().init_cursor());
-        params.set_observer(Inbound::client(sink));
-        encode_parameters(&span.carried_by(&self.parameters), |n| params.init_parameters(n));
-        let sent = call.send();
-        let (task, subscription) = (sent.pipeline.get_task(), sent.pipeline.get_subscription());
-        let ready = self.ready(Pending::answer(sent, |_| Ok(())).traced(span));
-        let task = self.handle(task, &ready);
-        Started { task, subscription: Subscription::new(subscription, ready, self.line.clone()) }
+        let parameters = span.carried_by(&self.parameters);
+        match &self.on {
+            On::Capnp(client) => {
+                let mut call = client.subscribe_to_task_request();
+                let mut params = call.get();
+                request.encode(params.reborrow().init_request());
+                write_features(&sink, params.reborrow().init_features());
+                write_cursor(cursor, params.reborrow().init_cursor());
+                params.set_observer(Inbound::client(sink));
+                encode_parameters(&parameters, |n| params.init_parameters(n));
+                let sent = call.send();
+                let (task, subscription) = (sent.pipeline.get_task(), sent.pipeline.get_subscription());
+                let accepted = Pending::answer(sent, |_| Ok(()));
+                self.started(On::Capnp(task), On::Capnp(subscription), accepted.traced(span))
+            }
+            On::Web(voice) => {
+                let stub = voice.with(&parameters);
+                let arguments = [web::value(&request.id), web::listen(&stub, sink), web::cursor(cursor)];
+                self.begin(&stub, "subscribeToTask", &arguments, parameters.into_owned(), span)
+            }
+        }
     }
 
     /// Adds a webhook to a task.
@@ -182,12 +228,10 @@ impl Operations {
         &self,
         config: &TaskPushNotificationConfig,
     ) -> Pending<TaskPushNotificationConfig> {
-        ask!(
-            self,
-            "CreateTaskPushNotificationConfig",
-            create_task_push_notification_config_request,
-            init_config(config),
-            get_config
+        self.call(
+            self.span("CreateTaskPushNotificationConfig"),
+            ask!(create_task_push_notification_config_request, init_config(config), get_config),
+            |stub| stub.ask("createTaskPushNotificationConfig", &[web::value(config)], web::read),
         )
     }
 
@@ -196,12 +240,11 @@ impl Operations {
         &self,
         request: &GetTaskPushNotificationConfigRequest,
     ) -> Pending<TaskPushNotificationConfig> {
-        ask!(
-            self,
-            "GetTaskPushNotificationConfig",
-            get_task_push_notification_config_request,
-            init_request(request),
-            get_config
+        let arguments = || [web::value(&request.task_id), web::value(&request.id)];
+        self.call(
+            self.span("GetTaskPushNotificationConfig"),
+            ask!(get_task_push_notification_config_request, init_request(request), get_config),
+            |stub| stub.ask("getTaskPushNotificationConfig", &arguments(), web::read),
         )
     }
 
@@ -210,34 +253,63 @@ impl Operations {
         &self,
         request: &ListTaskPushNotificationConfigsRequest,
     ) -> Pending<ListTaskPushNotificationConfigsResponse> {
-        ask!(
-            self,
-            "ListTaskPushNotificationConfigs",
-            list_task_push_notification_configs_request,
-            init_request(request),
-            get_response
+        let arguments = || [web::value(&request.task_id), web::value(request)];
+        self.call(
+            self.span("ListTaskPushNotificationConfigs"),
+            ask!(list_task_push_notification_configs_request, init_request(request), get_response),
+            |stub| stub.ask("listTaskPushNotificationConfigs", &arguments(), web::read),
         )
     }
 
     /// Takes a webhook off a task.
     pub fn delete_push_config(&self, request: &DeleteTaskPushNotificationConfigRequest) -> Pending<()> {
-        let span = self.span("DeleteTaskPushNotificationConfig");
-        let mut call = self.client.delete_task_push_notification_config_request();
-        let mut params = call.get();
-        request.encode(params.reborrow().init_request());
-        encode_parameters(&span.carried_by(&self.parameters), |n| params.init_parameters(n));
-        Pending::answer(call.send(), |_| Ok(())).traced(span)
+        let arguments = || [web::value(&request.task_id), web::value(&request.id)];
+        self.call(
+            self.span("DeleteTaskPushNotificationConfig"),
+            |client, parameters| {
+                let mut call = client.delete_task_push_notification_config_request();
+                let mut params = call.get();
+                request.encode(params.reborrow().init_request());
+                encode_parameters(parameters, |n| params.init_parameters(n));
+                Pending::answer(call.send(), |_| Ok(()))
+            },
+            |stub| stub.ask("deleteTaskPushNotificationConfig", &arguments(), web::empty),
+        )
     }
 
     /// The card that only authenticated callers see.
     pub fn get_extended_agent_card(&self, request: &GetExtendedAgentCardRequest) -> Pending<AgentCard> {
-        ask!(self, "GetExtendedAgentCard", get_extended_agent_card_request, init_request(request), get_card)
+        self.call(
+            self.span("GetExtendedAgentCard"),
+            ask!(get_extended_agent_card_request, init_request(request), get_card),
+            |stub| stub.ask("getExtendedAgentCard", &[], web::read),
+        )
     }
 
-    /// The handle on the task of a call.
-    fn handle(&self, task: task_handle::Client, ready: &Ready) -> TaskHandle {
-        let handle = TaskHandle::new(task, ready.clone(), self.line.clone());
-        handle.of(&self.agent).with(self.parameters.clone())
+    /// Makes a call over Cap'n Web that gives a task and a subscription.
+    fn begin(
+        &self,
+        stub: &web::Stub,
+        method: &str,
+        arguments: &[web::Value],
+        said: ServiceParameters,
+        span: Span,
+    ) -> Started {
+        let ([task, subscription], accepted) = stub.open_parts(method, arguments, ["task", "subscription"]);
+        let task = web::Voice::new(task, Rc::new(said));
+        self.started(On::Web(task), On::Web(subscription), accepted.emptied().traced(span))
+    }
+
+    fn started(
+        &self,
+        task: On<task_handle::Client>,
+        subscription: On<subscription::Client, web::Stub>,
+        accepted: Pending<()>,
+    ) -> Started {
+        let ready = self.ready(accepted);
+        let task = TaskHandle::new(task, ready.clone(), self.line.clone());
+        let task = task.of(&self.agent).with(self.parameters.clone());
+        Started { task, subscription: Subscription::new(subscription, ready, self.line.clone()) }
     }
 
     pub(super) fn ready(&self, answer: Pending<()>) -> Ready {

@@ -1,8 +1,10 @@
 //! A principal's authority over one agent.
 
 use std::ops::Deref;
+use std::rc::Rc;
 
 use capnp::capability::FromClientHook as _;
+use serde::Deserialize;
 
 use super::super::authority::{ContextScope, Identity, SessionPolicy};
 use super::super::credentials::{Credentials, Exposed};
@@ -10,6 +12,7 @@ use super::call::{Pending, Ready, unreadable};
 use super::grant::{Grant, optional_text, text, texts, time, write_policy};
 use super::operations::Operations;
 use super::task::TaskHandle;
+use super::{Line, On, web};
 use crate::fault::Result;
 use crate::model::{ServiceParameters, Timestamp};
 use crate::wire::capnp::capability_capnp::{credentials, identity, session, session_policy};
@@ -18,7 +21,7 @@ use crate::wire::capnp::capability_capnp::{credentials, identity, session, sessi
 /// its own authority. Dropping it gives up this stub only; the objects that it returned live on.
 #[derive(Clone)]
 pub struct Session {
-    client: session::Client,
+    on: On<session::Client>,
     operations: Operations,
     ready: Ready,
 }
@@ -33,14 +36,21 @@ impl Deref for Session {
 }
 
 impl Session {
-    /// The operations are its own.
-    pub(super) fn new(client: session::Client, ready: Ready, operations: Operations) -> Self {
-        Self { client, operations, ready }
+    pub(super) fn new(on: On<session::Client>, ready: Ready, line: &Rc<Line>, agent: Rc<str>) -> Self {
+        let operations = match &on {
+            On::Capnp(client) => On::Capnp(client.clone().cast_to()),
+            On::Web(voice) => On::Web(voice.clone()),
+        };
+        Self { on, operations: Operations::new(operations, line.clone(), agent), ready }
     }
 
-    /// The same session, with these service parameters in each call.
+    /// The same session, with these service parameters in each call. What it gives out begins with the same.
     #[must_use]
     pub fn with_parameters(self, parameters: ServiceParameters) -> Self {
+        self.with(Rc::new(parameters))
+    }
+
+    pub(super) fn with(self, parameters: Rc<ServiceParameters>) -> Self {
         Self { operations: self.operations.with(parameters), ..self }
     }
 
@@ -54,46 +64,85 @@ impl Session {
 
     /// A handle on one of the principal's own tasks. A missing and a foreign task fail in the same way.
     pub fn task(&self, id: &str) -> TaskHandle {
-        let mut call = self.client.task_request();
-        call.get().set_id(id);
-        let sent = call.send();
-        let task = sent.pipeline.get_task();
-        let ready = self.operations.ready(Pending::answer(sent, |_| Ok(())));
-        TaskHandle::new(task, ready, self.line().clone()).of(self.agent())
+        let (task, answer) = match &self.on {
+            On::Capnp(client) => {
+                let mut call = client.task_request();
+                call.get().set_id(id);
+                let sent = call.send();
+                (On::Capnp(sent.pipeline.get_task()), Pending::answer(sent, |_| Ok(())))
+            }
+            On::Web(voice) => {
+                let (task, answer) = voice.stub().open("task", &[web::value(&id)]);
+                (On::Web(web::Voice::new(task, voice.said().clone())), answer)
+            }
+        };
+        let task = TaskHandle::new(task, self.operations.ready(answer), self.line().clone());
+        task.of(self.agent()).with(self.parameters().clone())
     }
 
     /// Who this session speaks for.
     pub fn who_am_i(&self) -> Pending<Identity> {
-        let call = self.client.who_am_i_request().send();
-        Pending::answer(call, |results| {
-            read_identity(results.get_identity().map_err(|error| unreadable(&error))?)
-        })
+        match &self.on {
+            On::Capnp(client) => Pending::answer(client.who_am_i_request().send(), |results| {
+                read_identity(results.get_identity().map_err(|error| unreadable(&error))?)
+            }),
+            On::Web(voice) => voice.stub().ask("whoAmI", &[], web::read),
+        }
     }
 
     /// Extends this session with fresh credentials of the same principal. Until when it lasts then;
     /// none: as long as the connection.
     pub fn renew(&self, credentials: &Credentials) -> Pending<Option<Timestamp>> {
-        let mut call = self.client.renew_request();
-        write_credentials(credentials, call.get().init_credentials());
-        Pending::answer(call.send(), |results| Ok(time(results.get_expires())))
+        match &self.on {
+            On::Capnp(client) => {
+                let mut call = client.renew_request();
+                write_credentials(credentials, call.get().init_credentials());
+                Pending::answer(call.send(), |results| Ok(time(results.get_expires())))
+            }
+            On::Web(voice) => {
+                let shown = web::credentials(credentials, &ServiceParameters::new());
+                let read = |answer| web::read::<Renewed>(answer).map(|renewed| renewed.expires);
+                voice.stub().ask("renew", &[shown], read)
+            }
+        }
     }
 
     /// A session with less authority, and the right to take it back.
     pub fn attenuate(&self, policy: &SessionPolicy) -> (Session, Grant) {
-        let mut call = self.client.attenuate_request();
-        write_session_policy(policy, call.get().init_policy());
-        let sent = call.send();
-        let (session, grant) = (sent.pipeline.get_session(), sent.pipeline.get_grant());
-        let ready = self.operations.ready(Pending::answer(sent, |_| Ok(())));
-        let line = self.line();
-        let operations = Operations::new(session.clone().cast_to(), line.clone(), self.agent().clone());
-        (Session::new(session, ready.clone(), operations), Grant::new(grant, ready, line.clone()))
+        let (session, grant, answer) = match &self.on {
+            On::Capnp(client) => {
+                let mut call = client.attenuate_request();
+                write_session_policy(policy, call.get().init_policy());
+                let sent = call.send();
+                let (session, grant) = (sent.pipeline.get_session(), sent.pipeline.get_grant());
+                (On::Capnp(session), On::Capnp(grant), Pending::answer(sent, |_| Ok(())))
+            }
+            On::Web(voice) => {
+                let names = ["session", "grant"];
+                let ([session, grant], answer) =
+                    voice.stub().open_parts("attenuate", &[web::value(policy)], names);
+                let session = web::Voice::new(session, voice.said().clone());
+                (On::Web(session), On::Web(grant), answer.emptied())
+            }
+        };
+        let ready = self.operations.ready(answer);
+        let session = Session::new(session, ready.clone(), self.line(), self.agent().clone());
+        (session.with(self.parameters().clone()), Grant::new(grant, ready, self.line().clone()))
     }
 
     /// Ends this session and everything derived from it, streams included. May be called twice.
     pub fn close(&self) -> Pending<()> {
-        Pending::plain_answer(self.client.close_request().send(), |_| Ok(()))
+        match &self.on {
+            On::Capnp(client) => Pending::plain_answer(client.close_request().send(), |_| Ok(())),
+            On::Web(voice) => voice.stub().ask("close", &[], web::empty),
+        }
     }
+}
+
+/// What `renew` answers over Cap'n Web.
+#[derive(Deserialize)]
+struct Renewed {
+    expires: Option<Timestamp>,
 }
 
 pub(super) fn write_credentials(credentials: &Credentials, mut wire: credentials::Builder<'_>) {

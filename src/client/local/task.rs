@@ -2,26 +2,28 @@
 
 use std::rc::Rc;
 
+use serde::Deserialize;
+
 use super::super::authority::{GrantPolicy, TaskRole};
 use super::super::event::Cursor;
 use super::super::observer::{Observer, ObserverSink, Sink};
 use super::super::send_call::SendCall;
-use super::Line;
 use super::call::{Pending, Ready};
 use super::grant::{Grant, Subscription, text, write_policy};
 use super::inbound::{Inbound, write_features};
 use super::operations::{read, write_cursor};
 use super::send::{Outcome, finish, write_options};
+use super::{Line, On, web};
 use crate::model::{SendMessageResponse, ServiceParameters, Struct, Task};
 use crate::trace::Span;
-use crate::wire::capnp::capability_capnp::task_handle;
+use crate::wire::capnp::capability_capnp::{subscription, task_handle};
 use crate::wire::capnp::{Encode as _, encode_parameters};
 
 /// Authority over one task, as far as its role goes. Dropping it gives up that authority; the task goes
 /// on, unless the send that returned it asked for `cancel_on_drop`.
 #[derive(Clone)]
 pub struct TaskHandle {
-    client: task_handle::Client,
+    on: On<task_handle::Client>,
     ready: Ready,
     line: Rc<Line>,
     /// The name that the server has the agent under; empty if it is not known.
@@ -30,8 +32,8 @@ pub struct TaskHandle {
 }
 
 impl TaskHandle {
-    pub(super) fn new(client: task_handle::Client, ready: Ready, line: Rc<Line>) -> Self {
-        Self { client, ready, line, agent: Rc::default(), parameters: Rc::default() }
+    pub(super) fn new(on: On<task_handle::Client>, ready: Ready, line: Rc<Line>) -> Self {
+        Self { on, ready, line, agent: Rc::default(), parameters: Rc::default() }
     }
 
     /// Says whose task it is.
@@ -43,7 +45,7 @@ impl TaskHandle {
         Self { parameters, ..self }
     }
 
-    /// The same authority, with these service parameters in each call.
+    /// The same handle, with these service parameters in each call.
     #[must_use]
     pub fn with_parameters(self, parameters: ServiceParameters) -> Self {
         self.with(Rc::new(parameters))
@@ -57,15 +59,39 @@ impl TaskHandle {
         self.ready.clone()
     }
 
+    fn span(&self, method: &'static str) -> Span {
+        self.line.span(method, &self.agent, &self.parameters)
+    }
+
+    /// Makes a call, over whichever wire.
+    fn call<T: 'static>(
+        &self,
+        span: Span,
+        capnp: impl FnOnce(&task_handle::Client, &ServiceParameters) -> Pending<T>,
+        web: impl FnOnce(&web::Stub) -> Pending<T>,
+    ) -> Pending<T> {
+        let parameters = span.carried_by(&self.parameters);
+        let sent = match &self.on {
+            On::Capnp(client) => capnp(client, &parameters),
+            On::Web(voice) => web(&voice.with(&parameters)),
+        };
+        sent.traced(span)
+    }
+
     /// The task as it stands, with this many of its latest messages; with all if not said.
     pub fn get(&self, history_length: Option<u32>) -> Pending<Task> {
-        let span = self.span("GetTask");
-        let mut call = self.client.get_request();
-        let mut params = call.get();
-        let length = history_length.map_or(-1, |length| i32::try_from(length).unwrap_or(i32::MAX));
-        params.set_history_length(length);
-        encode_parameters(&span.carried_by(&self.parameters), |n| params.init_parameters(n));
-        Pending::answer(call.send(), |results| read(results.get_task())).traced(span)
+        self.call(
+            self.span("GetTask"),
+            |client, parameters| {
+                let mut call = client.get_request();
+                let mut params = call.get();
+                let length = history_length.map_or(-1, |length| i32::try_from(length).unwrap_or(i32::MAX));
+                params.set_history_length(length);
+                encode_parameters(parameters, |n| params.init_parameters(n));
+                Pending::answer(call.send(), |results| read(results.get_task()))
+            },
+            |stub| stub.ask("get", &[web::optional(history_length.as_ref())], web::read),
+        )
     }
 
     /// Sends a message into this task and waits until the task stops; with `returnImmediately` only until
@@ -79,12 +105,18 @@ impl TaskHandle {
         }
         let span = self.span("SendMessage");
         span.message(&call.request.message);
-        let mut request = self.client.send_request();
-        let mut params = request.get();
-        call.request.encode(params.reborrow().init_request());
-        write_options(&call, params.reborrow().init_options());
-        encode_parameters(&span.carried_by(&self.parameters), |n| params.init_parameters(n));
-        Pending::answer(request.send(), |results| read(results.get_response())).traced(span)
+        self.call(
+            span,
+            |client, parameters| {
+                let mut request = client.send_request();
+                let mut params = request.get();
+                call.request.encode(params.reborrow().init_request());
+                write_options(&call, params.reborrow().init_options());
+                encode_parameters(parameters, |n| params.init_parameters(n));
+                Pending::answer(request.send(), |results| read(results.get_response()))
+            },
+            |stub| stub.ask("send", &web::send(&call), web::read),
+        )
     }
 
     /// Sends a message into this task and lets the observer see what comes of it.
@@ -95,41 +127,56 @@ impl TaskHandle {
     pub(in super::super) fn start(&self, call: &SendCall, sink: impl Sink) -> Subscription {
         let span = self.span("SendStreamingMessage");
         span.message(&call.request.message);
-        let mut request = self.client.send_streaming_request();
-        let mut params = request.get();
-        call.request.encode(params.reborrow().init_request());
-        write_options(call, params.reborrow().init_options());
-        write_features(&sink, params.reborrow().init_features());
-        params.set_observer(Inbound::client(sink));
-        encode_parameters(&span.carried_by(&self.parameters), |n| params.init_parameters(n));
-        let sent = request.send();
-        let subscription = sent.pipeline.get_subscription();
-        let ready = Ready::new(Pending::answer(sent, |_| Ok(())).traced(span), &self.line.errands);
-        Subscription::new(subscription, ready, self.line.clone())
-    }
-
-    fn span(&self, method: &'static str) -> Span {
-        self.line.span(method, &self.agent, &self.parameters)
+        let parameters = span.carried_by(&self.parameters);
+        let (subscription, accepted) = match &self.on {
+            On::Capnp(client) => {
+                let mut request = client.send_streaming_request();
+                let mut params = request.get();
+                call.request.encode(params.reborrow().init_request());
+                write_options(call, params.reborrow().init_options());
+                write_features(&sink, params.reborrow().init_features());
+                params.set_observer(Inbound::client(sink));
+                encode_parameters(&parameters, |n| params.init_parameters(n));
+                let sent = request.send();
+                (On::Capnp(sent.pipeline.get_subscription()), Pending::answer(sent, |_| Ok(())))
+            }
+            On::Web(voice) => {
+                let stub = voice.with(&parameters);
+                let [message, config] = web::send(call);
+                let arguments = [message, config, web::listen(&stub, sink)];
+                let (subscription, accepted) = stub.open("sendStreaming", &arguments);
+                (On::Web(subscription), accepted)
+            }
+        };
+        self.subscribed(subscription, accepted.traced(span))
     }
 
     /// Cancels the task; as it stands then.
     pub fn cancel(&self, metadata: Option<&Struct>) -> Pending<Task> {
-        let span = self.span("CancelTask");
-        let mut call = self.client.cancel_request();
-        let mut params = call.get();
-        if let Some(metadata) = metadata {
-            let json = serde_json::to_string(metadata).expect("a JSON object has texts for keys");
-            params.set_metadata(&json);
-        }
-        encode_parameters(&span.carried_by(&self.parameters), |n| params.init_parameters(n));
-        Pending::answer(call.send(), |results| read(results.get_task())).traced(span)
+        self.call(
+            self.span("CancelTask"),
+            |client, parameters| {
+                let mut call = client.cancel_request();
+                let mut params = call.get();
+                if let Some(metadata) = metadata {
+                    let json = serde_json::to_string(metadata).expect("a JSON object has texts for keys");
+                    params.set_metadata(&json);
+                }
+                encode_parameters(parameters, |n| params.init_parameters(n));
+                Pending::answer(call.send(), |results| read(results.get_task()))
+            },
+            |stub| stub.ask("cancel", &[web::optional(metadata)], web::read),
+        )
     }
 
     /// Deletes the task, which has to be finished. Nothing is left of it then, and nothing of this handle's
     /// worth.
     pub fn delete(&self) -> Pending<()> {
-        let span = self.span("DeleteTask");
-        Pending::answer(self.client.delete_request().send(), |_| Ok(())).traced(span)
+        self.call(
+            self.span("DeleteTask"),
+            |client, _| Pending::answer(client.delete_request().send(), |_| Ok(())),
+            |stub| stub.ask("delete", &[], web::empty),
+        )
     }
 
     /// Follows the task until it is over.
@@ -139,28 +186,60 @@ impl TaskHandle {
 
     pub(in super::super) fn follow(&self, cursor: Cursor, sink: impl Sink) -> Subscription {
         let span = self.span("SubscribeToTask");
-        let mut call = self.client.subscribe_request();
-        let mut params = call.get();
-        write_features(&sink, params.reborrow().init_features());
-        write_cursor(cursor, params.reborrow().init_cursor());
-        params.set_observer(Inbound::client(sink));
-        encode_parameters(&span.carried_by(&self.parameters), |n| params.init_parameters(n));
-        let sent = call.send();
-        let subscription = sent.pipeline.get_subscription();
-        let ready = Ready::new(Pending::answer(sent, |_| Ok(())).traced(span), &self.line.errands);
+        let parameters = span.carried_by(&self.parameters);
+        let (subscription, accepted) = match &self.on {
+            On::Capnp(client) => {
+                let mut call = client.subscribe_request();
+                let mut params = call.get();
+                write_features(&sink, params.reborrow().init_features());
+                write_cursor(cursor, params.reborrow().init_cursor());
+                params.set_observer(Inbound::client(sink));
+                encode_parameters(&parameters, |n| params.init_parameters(n));
+                let sent = call.send();
+                (On::Capnp(sent.pipeline.get_subscription()), Pending::answer(sent, |_| Ok(())))
+            }
+            On::Web(voice) => {
+                let stub = voice.with(&parameters);
+                let arguments = [web::listen(&stub, sink), web::cursor(cursor)];
+                let (subscription, accepted) = stub.open("subscribe", &arguments);
+                (On::Web(subscription), accepted)
+            }
+        };
+        self.subscribed(subscription, accepted.traced(span))
+    }
+
+    fn subscribed(
+        &self,
+        subscription: On<subscription::Client, web::Stub>,
+        accepted: Pending<()>,
+    ) -> Subscription {
+        let ready = Ready::new(accepted, &self.line.errands);
         Subscription::new(subscription, ready, self.line.clone())
     }
 
     /// A handle with less authority, and the right to take it back.
     pub fn attenuate(&self, role: TaskRole, policy: &GrantPolicy) -> (TaskHandle, Grant) {
-        let mut call = self.client.attenuate_request();
-        let mut params = call.get();
-        params.set_role(role.into());
-        write_policy(policy, params.init_policy());
-        let sent = call.send();
-        let (task, grant) = (sent.pipeline.get_task(), sent.pipeline.get_grant());
-        let ready = Ready::new(Pending::answer(sent, |_| Ok(())), &self.line.errands);
-        let handle = TaskHandle::new(task, ready.clone(), self.line.clone()).of(&self.agent);
+        let (task, grant, answer) = match &self.on {
+            On::Capnp(client) => {
+                let mut call = client.attenuate_request();
+                let mut params = call.get();
+                params.set_role(role.into());
+                write_policy(policy, params.init_policy());
+                let sent = call.send();
+                let (task, grant) = (sent.pipeline.get_task(), sent.pipeline.get_grant());
+                (On::Capnp(task), On::Capnp(grant), Pending::answer(sent, |_| Ok(())))
+            }
+            On::Web(voice) => {
+                let arguments = [web::value(&role), web::value(policy)];
+                let ([task, grant], answer) =
+                    voice.stub().open_parts("attenuate", &arguments, ["task", "grant"]);
+                let task = web::Voice::new(task, voice.said().clone());
+                (On::Web(task), On::Web(grant), answer.emptied())
+            }
+        };
+        let ready = Ready::new(answer, &self.line.errands);
+        let handle = TaskHandle::new(task, ready.clone(), self.line.clone());
+        let handle = handle.of(&self.agent).with(self.parameters.clone());
         (handle, Grant::new(grant, ready, self.line.clone()))
     }
 
@@ -168,14 +247,31 @@ impl TaskHandle {
     /// [`Connection::claim`](super::Connection::claim). Whoever has it has the authority: pass it on as you
     /// would a password.
     pub fn share(&self, role: TaskRole, policy: &GrantPolicy) -> Pending<(String, Grant)> {
-        let mut call = self.client.share_request();
-        let mut params = call.get();
-        params.set_role(role.into());
-        write_policy(policy, params.init_policy());
-        let sent = call.send();
-        let grant = sent.pipeline.get_grant();
+        let (grant, secret) = match &self.on {
+            On::Capnp(client) => {
+                let mut call = client.share_request();
+                let mut params = call.get();
+                params.set_role(role.into());
+                write_policy(policy, params.init_policy());
+                let sent = call.send();
+                let grant = On::Capnp(sent.pipeline.get_grant());
+                (grant, Pending::answer(sent, |results| text(results.get_secret())))
+            }
+            On::Web(voice) => {
+                let arguments = [web::value(&role), web::value(policy)];
+                let ([grant], rest) = voice.stub().open_parts("share", &arguments, ["grant"]);
+                let secret =
+                    Pending::new(async move { web::read::<Shared>(rest.await?).map(|shared| shared.secret) });
+                (On::Web(grant), secret)
+            }
+        };
         let line = self.line.clone();
-        let secret = Pending::answer(sent, |results| text(results.get_secret()));
         Pending::new(async move { Ok((secret.await?, Grant::new(grant, Ready::yes(), line))) })
     }
+}
+
+/// What `share` answers over Cap'n Web, beside the grant.
+#[derive(Deserialize)]
+struct Shared {
+    secret: String,
 }

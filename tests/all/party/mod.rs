@@ -1,41 +1,33 @@
 //! A party to a conversation with the server: the objects of DESIGN as a test holds them, whatever wire they came over.
 //!
-//! A scenario is written once, against [`Connection`], [`Session`], [`TaskHandle`], [`Subscription`] and [`Grant`], and
-//! [`on_wires!`] runs it over every wire that has what it needs. What comes back is in the words of the model, and every
-//! failure is a [`Fault`](a2a_webcap::fault::Fault), so that one assertion holds for all.
+//! A scenario is written once, against the Rust client's [`Connection`], [`Session`], [`TaskHandle`], [`Subscription`] and
+//! [`Grant`], and [`on_wires!`] runs it over every wire that has what it needs. What comes back is in the words of the model,
+//! and every failure is a [`Fault`](a2a_webcap::fault::Fault), so that one assertion holds for all.
 //!
-//! A further wire is a variant of [`Wire`] and of each object in `objects`, with a client behind it as `web` is one, and a
-//! module in [`on_wires!`]. One that only has operations (no objects that can be held) takes part in the `every` lists: its
+//! A further wire is a variant of [`Wire`], with a client behind it, and a module in [`on_wires!`]. One that only has operations (no objects that can be held) takes part in the `every` lists: its
 //! `Session` is its credentials, its `TaskHandle` an id, and what `Operations` and `TaskHandle` do is a request each.
 
 mod objects;
-mod web;
 
 use std::fmt;
 use std::time::Duration;
 
-use a2a_webcap::client::{Endpoint, local};
+use a2a_webcap::client::{Binding, Endpoint, local};
 use a2a_webcap::fault::Result;
 use a2a_webcap::limits::WireLimits;
 use a2a_webcap::server::{Builder, Server};
-use futures::future::{LocalBoxFuture, Shared};
 
-pub(crate) use objects::{Connection, Grant, Operations, Session, Subscription, Tables, TaskHandle};
+pub(crate) use objects::{Connection, Grant, Operations, Pending, Session, Subscription, TaskHandle};
 
 use crate::doubles::{Puppet, Stage};
 use crate::world::World;
-
-/// The answer to a call that has been sent.
-pub(crate) type Pending<T> = LocalBoxFuture<'static, Result<T>>;
-/// Whether what a call returned exists.
-pub(crate) type Ready = Shared<Pending<()>>;
 
 /// What carries the objects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wire {
     /// Cap'n Proto over WebSocket, by the Rust client.
     Capnp,
-    /// Cap'n Web over WebSocket, by a client of these tests on `crates/capnweb`.
+    /// Cap'n Web over WebSocket, by the same.
     Capnweb,
     /// Cap'n Proto over WebSocket again, over pipes to a server that has no socket.
     Pipes,
@@ -44,6 +36,14 @@ pub(crate) enum Wire {
 impl Wire {
     /// The bindings.
     pub(crate) const ALL: [Self; 2] = [Self::Capnp, Self::Capnweb];
+
+    /// What the client speaks.
+    pub(crate) fn binding(self) -> Binding {
+        match self {
+            Self::Capnp | Self::Pipes => Binding::CapnProto,
+            Self::Capnweb => Binding::CapnWeb,
+        }
+    }
 
     /// A server's settings, as this wire needs them.
     fn prepare(self, builder: Builder) -> Builder {
@@ -58,7 +58,7 @@ impl Wire {
         let (pipe, endpoint) =
             (server.door().connect().expect("it is open"), "localhost".parse().expect("a name"));
         let open = local::Connection::over(pipe, &endpoint, WireLimits::default(), Duration::from_secs(10));
-        open.await.map(Connection::Capnp).expect("a connection")
+        open.await.expect("a connection").into()
     }
 
     /// A connection to any address. Only in a local runtime.
@@ -68,14 +68,10 @@ impl Wire {
 
     /// The same where nobody may be there.
     pub(crate) async fn try_connect(self, url: &str) -> Result<Connection> {
-        let (limits, patience) = (WireLimits::default(), Duration::from_secs(10));
-        match self {
-            Self::Capnp | Self::Pipes => {
-                let endpoint: Endpoint = url.parse().expect("an address");
-                local::Connection::open(&endpoint, limits, patience).await.map(Connection::Capnp)
-            }
-            Self::Capnweb => web::Connection::open(url, patience).await.map(Connection::Capnweb),
-        }
+        let endpoint = url.parse::<Endpoint>().expect("an address").by(self.binding());
+        local::Connection::open(&endpoint, WireLimits::default(), Duration::from_secs(10))
+            .await
+            .map(Into::into)
     }
 
     /// A server with the demo agent, to be spoken to over this wire.

@@ -1,38 +1,62 @@
-//! A Cap'n Web session on a line.
+//! A Cap'n Web session on a line, at either end.
 
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use ::capnweb::{Action, Cause, Closed, Violation};
 use bytes::Bytes;
+use capnweb::{Cause, Closed, Session, Violation};
 
-use super::calls::Calls;
-use super::connection::Connection;
-use super::reply;
+use super::close::{CloseReason, code};
+use super::line::{Line, Speaker};
 use crate::fault::{Fault, FaultKind};
-use crate::transport::{CloseReason, Line, Speaker, code};
+
+/// What a session's objects are, and who does what it asks for.
+pub trait WebHost: Unpin + 'static {
+    /// The objects of this side.
+    type Object;
+
+    /// The session, for one step: nothing of the host's may run meanwhile.
+    fn session<R>(&self, step: impl FnOnce(&mut Session<Self::Object>) -> R) -> R;
+
+    /// Has the task woken from now on when there is something to do that no frame has brought.
+    fn register(&self, cx: &mut Context<'_>);
+
+    /// A frame of so many bytes comes next.
+    fn expect(&mut self, bytes: usize) {
+        let _ = bytes;
+    }
+
+    /// Does what the session asks for, until it asks for nothing more. Frames are given to `send`, and are flushed
+    /// then. An error is the session's end.
+    fn work(&mut self, cx: &mut Context<'_>, send: &mut dyn FnMut(String)) -> Result<(), Box<Closed>>;
+
+    /// The connection is over, and the session told so: whoever waits for the peer learns that it is gone, and objects
+    /// are let go.
+    fn end(&mut self);
+
+    /// A fault as an error of the session.
+    fn error(&self, fault: &Fault) -> capnweb::Error;
+}
 
 /// What speaks on a Cap'n Web connection.
-pub(super) struct Speech {
-    connection: Rc<Connection>,
+pub struct WebSpeech<H> {
+    host: H,
     line: Rc<Line>,
-    calls: Calls,
     /// The abort that the session made, which is the last frame.
     last: Option<Bytes>,
 }
 
-impl Speech {
-    pub(super) fn new(connection: Rc<Connection>, line: &Rc<Line>) -> Self {
-        let calls = Calls::new(&connection);
-        Self { connection, line: Rc::clone(line), calls, last: None }
+impl<H: WebHost> WebSpeech<H> {
+    /// Speaks for a host, on a line.
+    pub fn new(host: H, line: &Rc<Line>) -> Self {
+        Self { host, line: Rc::clone(line), last: None }
     }
 
     fn work(&mut self, cx: &mut Context<'_>) -> Result<(), CloseReason> {
-        let Self { connection, line, calls, last } = self;
-        let worked = calls.work(cx, &mut |frame| {
+        let Self { host, line, last } = self;
+        let worked = host.work(cx, &mut |frame| {
             let frame = Bytes::from(frame);
-            connection.session(|session| session.flushed(frame.len()));
             if frame.starts_with(b"[\"abort\",") {
                 // What was queued before it may be forgotten; this is not.
                 *last = Some(frame);
@@ -50,17 +74,18 @@ impl Speech {
         let frame = frame?;
         let text = std::str::from_utf8(&frame);
         let text = text.map_err(|_| CloseReason::violation("a text frame must be UTF-8"))?;
-        self.connection.session(|session| session.receive(text));
+        self.host.expect(text.len());
+        self.host.session(|session| session.receive(text));
         self.work(cx)?;
         Ok(true)
     }
 }
 
-impl Future for Speech {
+impl<H: WebHost> Future for WebSpeech<H> {
     type Output = CloseReason;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<CloseReason> {
-        self.connection.register(cx);
+        self.host.register(cx);
         match self.step(cx) {
             Ok(more) => {
                 if more {
@@ -73,7 +98,7 @@ impl Future for Speech {
     }
 }
 
-impl Speaker for Speech {
+impl<H: WebHost> Speaker for WebSpeech<H> {
     fn last_words(&self, reason: &CloseReason) -> Option<Bytes> {
         if self.last.is_some() {
             return self.last.clone();
@@ -83,22 +108,22 @@ impl Speaker for Speech {
             CloseReason::Closed { .. }
             | CloseReason::Refused { .. }
             | CloseReason::Silent
-            | CloseReason::Panicked => Some(reply::abort(&reason.fault())),
+            | CloseReason::Panicked => Some(abort(self.host.error(&reason.fault()))),
             CloseReason::PeerClosed { .. } | CloseReason::PeerAborted(_) | CloseReason::Lost(_) => None,
         }
     }
 
     fn end(&mut self, _: &mut Context<'_>) {
-        self.connection.session(|session| session.closed());
-        self.calls.clear();
-        // Whoever waits for the client learns that it is gone, and objects are let go.
-        while let Some(action) = self.connection.poll() {
-            match action {
-                Action::Answered { question, result } => self.connection.answered(question, result),
-                other => drop(other),
-            }
-        }
+        self.host.session(Session::closed);
+        self.host.end();
     }
+}
+
+/// The last frame of a session that this side ends.
+pub fn abort(error: capnweb::Error) -> Bytes {
+    let error = capnweb::Encoded::new(&capnweb::Data::Error(Box::new(error)));
+    let error = error.as_ref().map_or("[\"error\",\"Error\",\"internal error\"]", capnweb::Encoded::as_str);
+    Bytes::from(format!("[\"abort\",{error}]"))
 }
 
 /// How the connection ends with its session.
@@ -123,5 +148,5 @@ fn reason(closed: Closed) -> CloseReason {
     }
 }
 
-/// Bytes of a client's last words that are kept.
+/// Bytes of a peer's last words that are kept.
 const LONGEST_TEXT: usize = 1 << 10;
