@@ -365,22 +365,23 @@ fn finish(
     (ending, span, now): (Ending, Span, Timestamp),
     group: &mut Group,
 ) -> Prepared {
-    let mut log = task.lock();
+    let log = task.lock();
     let state = log.machine.state;
     if log.turn.as_ref().is_none_or(|current| current.number != turn.number) {
         drop(log);
         let state = Some(state).filter(|state| state.is_terminal());
         return Prepared::of(Some(task), None, Effect::Finished { span, state });
     }
-    log.turn = None;
+    drop(log);
     let (to, message) = match ending {
         Ending::Returned if state.is_interrupted() => (None, None),
         Ending::Returned => (Some(TaskState::Completed), None),
         Ending::Failed(reason) => (Some(TaskState::Failed), Some(Message::agent(reason))),
         Ending::Abandoned => (None, None),
     };
-    drop(log);
     let append = to.and_then(|to| take_state(&task, to, (message, now), group));
+    // Only now: a task without a turn whose last state is still to come would look as if nobody worked on it.
+    task.lock().turn = None;
     let state = Some(append.and(to).unwrap_or(state));
     Prepared::of(Some(task), append, Effect::Finished { span, state })
 }
