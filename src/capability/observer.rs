@@ -1,11 +1,12 @@
 //! What the client lets us call, and the right to be called.
 
 use std::convert::Infallible;
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::rc::Rc;
-use std::task::Poll;
 use std::time::Duration;
 
+use futures::FutureExt as _;
+use futures::future::LocalBoxFuture;
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
@@ -14,6 +15,7 @@ use crate::authority::{EndCause, StreamPass};
 use crate::engine::{Feed, Outlook};
 use crate::fault::Fault;
 use crate::model::{EndReason, Message, StreamEnd};
+use crate::shutdown::{Permit, Shutdown};
 use crate::stream::{Opening, Progress, Sink, drive};
 
 /// The client's own object, as a binding sees it.
@@ -27,8 +29,8 @@ pub trait Observer: Sink + 'static {
         std::future::pending()
     }
 
-    /// The last call. Must have queued it when first polled; resolves when the client has answered, or
-    /// never will.
+    /// The last call. Queued when first polled, unless the binding wants everything before it handled first; resolves
+    /// when the client has answered, or never will.
     fn end(self, end: StreamEnd) -> impl Future<Output = ()>;
 }
 
@@ -37,6 +39,9 @@ pub trait Observer: Sink + 'static {
 pub struct Subscription {
     _detach: oneshot::Sender<Infallible>,
 }
+
+/// What is left of the last call of a stream that is over; none once the client has answered.
+pub(super) type LastCall = Option<LocalBoxFuture<'static, ()>>;
 
 /// The other side of a [`Subscription`]: resolves when it is dropped.
 pub(super) struct Detached(oneshot::Receiver<Infallible>);
@@ -62,7 +67,7 @@ pub(super) async fn follow(
     mut detached: Detached,
     (mut feed, opening): (Feed, Opening),
     mut observer: impl Observer,
-) {
+) -> LastCall {
     let progress = Progress::after(feed.position());
     let outlook = feed.outlook();
     let failed = observer.failed();
@@ -85,7 +90,7 @@ pub(super) async fn follow(
         () = left_to_the_next(context, outlook, &progress) => progress.end(EndReason::Detached, None),
     };
     drop(feed);
-    finish(pass, observer, end).await;
+    finish(pass, observer, end)
 }
 
 /// Resolves when the server stops and there is nothing more to wait for: nobody works on the task any more, and what
@@ -116,41 +121,38 @@ const STOP_POLL: Duration = Duration::from_millis(10);
 const SEND_GRACE: Duration = Duration::from_secs(1);
 
 /// The end of a stream whose agent answered with a message.
-pub(super) async fn deliver(pass: StreamPass, message: &Message, mut observer: impl Observer) {
+pub(super) async fn deliver(pass: StreamPass, message: &Message, mut observer: impl Observer) -> LastCall {
     let outcome = observer.message(message).await;
     let progress = Progress::default();
     let end = match outcome {
         Ok(()) => progress.end(EndReason::Completed, None),
         Err(fault) => progress.end(EndReason::Cut, Some(fault)),
     };
-    finish(pass, observer, end).await;
+    finish(pass, observer, end)
 }
 
 /// The end of a stream whose authority ended before it began.
-pub(super) async fn stop(pass: StreamPass, cause: &EndCause, observer: impl Observer) {
+pub(super) fn stop(pass: StreamPass, cause: &EndCause, observer: impl Observer) -> LastCall {
     let end = ended_by(&Progress::default(), cause);
-    finish(pass, observer, end).await;
+    finish(pass, observer, end)
 }
 
 /// The end of a stream that never began.
-pub(super) async fn refuse(pass: StreamPass, fault: Fault, observer: impl Observer) {
+pub(super) fn refuse(pass: StreamPass, fault: Fault, observer: impl Observer) -> LastCall {
     let end = match pass.grant().end_cause() {
         Some(cause) => ended_by(&Progress::default(), &cause),
         None => Progress::default().end(EndReason::Failed, Some(fault)),
     };
-    finish(pass, observer, end).await;
+    finish(pass, observer, end)
 }
 
-/// Queues the last call, then counts the stream as closed: a revoke may be answered as soon as nothing
+/// Begins the last call, then counts the stream as closed: a revoke may be answered as soon as nothing
 /// can follow, and must not wait for a client that never answers.
-async fn finish(pass: StreamPass, observer: impl Observer, end: StreamEnd) {
-    let mut last = Box::pin(observer.end(end));
-    let queued = poll_fn(|cx| Poll::Ready(last.as_mut().poll(cx))).await;
+fn finish(pass: StreamPass, observer: impl Observer, end: StreamEnd) -> LastCall {
+    let mut last = observer.end(end).boxed_local();
+    let queued = last.as_mut().now_or_never();
     drop(pass);
-    if queued.is_pending() {
-        // By itself: a client that never answers should cost this call and not a whole stream.
-        tokio::task::spawn_local(last);
-    }
+    queued.is_none().then_some(last)
 }
 
 fn ended_by(progress: &Progress, cause: &EndCause) -> StreamEnd {
@@ -162,12 +164,30 @@ fn ended_by(progress: &Progress, cause: &EndCause) -> StreamEnd {
 
 /// Runs a stream beside its connection's other work. It ends with the connection, whose objects are then
 /// dropped.
-pub(super) fn run(context: &Rc<Context>, stream: impl Future<Output = ()> + 'static) {
+pub(super) fn run(context: &Rc<Context>, stream: impl Future<Output = LastCall> + 'static) {
     let live = super::LiveGuard::stream(context);
     // A server that stops waits for the word that the stream ends: lines are closed when every permit is gone.
     let permit = context.shutdown.permit();
+    let shutdown = context.shutdown.clone();
     tokio::task::spawn_local(async move {
-        stream.await;
-        drop((live, permit));
+        let last = stream.await;
+        drop(live);
+        if let Some(last) = last {
+            // By itself: a client that never answers should cost this call and not a whole stream.
+            tokio::task::spawn_local(wait_for_answer(last, shutdown, permit));
+        }
     });
+}
+
+/// Waits for the client's answer; a server that stops waits for a moment.
+async fn wait_for_answer(mut last: LocalBoxFuture<'static, ()>, shutdown: Shutdown, permit: Option<Permit>) {
+    let enough = async {
+        shutdown.stopping().await;
+        sleep(SEND_GRACE).await;
+    };
+    tokio::select! {
+        () = &mut last => return,
+        () = enough => drop(permit),
+    }
+    last.await;
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::observer::{self, Detached, Observer, Subscription};
+use super::observer::{self, Detached, LastCall, Observer, Subscription};
 use super::{Context, GrantHandle};
 use crate::authority::{Grant, Policy, Role, ShareSecret, StreamPass};
 use crate::engine::{FeedKind, Start};
@@ -131,7 +131,7 @@ impl TaskHandle {
         let (subscription, detached) = Subscription::pair();
         let context = Rc::clone(&self.context);
         observer::run(&self.context, async move {
-            observer::follow(&context, pass, detached, (feed, Opening::None), observer).await;
+            observer::follow(&context, pass, detached, (feed, Opening::None), observer).await
         });
         Ok(subscription)
     }
@@ -213,7 +213,7 @@ pub(super) async fn start(
             biased;
             cause = pass.ended() => {
                 let _ = open.send(StartedTask::Failed(cause.fault()));
-                return observer::stop(pass, &cause, observer).await;
+                return observer::stop(pass, &cause, observer);
             }
             begun = shared.service.begin(&caller, request, options.turn_timeout) => begun,
         };
@@ -221,11 +221,11 @@ pub(super) async fn start(
             Ok(begun) => {
                 // Whoever asked may be gone; then so is the handle.
                 let _ = open.send(opened(&shared, &caller, &begun, options));
-                observe(&shared, pass, detached, begun, observer).await;
+                observe(&shared, pass, detached, begun, observer).await
             }
             Err(fault) => {
                 let _ = open.send(StartedTask::Failed(fault.clone()));
-                observer::refuse(pass, fault, observer).await;
+                observer::refuse(pass, fault, observer)
             }
         }
     });
@@ -238,11 +238,11 @@ async fn observe(
     detached: Detached,
     begun: Begun,
     observer: impl Observer,
-) {
+) -> LastCall {
     match begun {
         Begun::Task(ticket, feed) => {
             let opening = if ticket.after == 0 { Opening::Task } else { Opening::None };
-            observer::follow(context, pass, detached, (*feed, opening), observer).await;
+            observer::follow(context, pass, detached, (*feed, opening), observer).await
         }
         Begun::Message(message) => observer::deliver(pass, &message, observer).await,
     }
