@@ -150,20 +150,29 @@ fn file(reference: &str) -> Option<PathBuf> {
     path.then(|| PathBuf::from(reference))
 }
 
+/// The bindings that this tool speaks, by their URIs.
+const SPOKEN: [(&str, Binding); 2] =
+    [(CAPNP_BINDING, Binding::CapnProto), (CAPNWEB_BINDING, Binding::CapnWeb)];
+
+/// How an interface is spoken to, if this tool can.
+pub(super) fn spoken(interface: &AgentInterface) -> Option<Binding> {
+    SPOKEN.iter().find(|(uri, _)| *uri == interface.protocol_binding).map(|(_, binding)| *binding)
+}
+
 /// The interface to talk to: the first that the caller prefers, else the first of the card, of those that this tool
 /// speaks.
 pub(super) fn choose<'a>(card: &'a AgentCard, preferred: &[String]) -> Result<&'a AgentInterface, CliError> {
     let offered = &card.supported_interfaces;
-    let spoken = |interface: &&AgentInterface| {
-        interface.protocol_binding == CAPNP_BINDING && interface.protocol_version.starts_with("1.")
+    let fits = |interface: &&AgentInterface| {
+        spoken(interface).is_some() && interface.protocol_version.starts_with("1.")
     };
     let wanted = preferred.iter().map(|name| binding(name));
     let mut wanted =
         wanted.flat_map(|binding| offered.iter().filter(move |one| one.protocol_binding == binding));
-    if let Some(interface) = wanted.find(spoken).or_else(|| offered.iter().find(spoken)) {
+    if let Some(interface) = wanted.find(fits).or_else(|| offered.iter().find(fits)) {
         return Ok(interface);
     }
-    let ours = offered.iter().filter(|one| one.protocol_binding == CAPNP_BINDING);
+    let ours = offered.iter().filter(|one| spoken(one).is_some());
     let versions: Vec<_> = ours.map(|one| one.protocol_version.as_str()).collect();
     if !versions.is_empty() {
         let message = format!("the agent speaks A2A {}, and this tool 1.0", versions.join(", "));
@@ -171,8 +180,9 @@ pub(super) fn choose<'a>(card: &'a AgentCard, preferred: &[String]) -> Result<&'
     }
     let offered: Vec<_> = offered.iter().map(|one| one.protocol_binding.as_str()).collect();
     let message = format!(
-        "the agent offers the bindings {}, and this tool speaks none of them yet: it speaks {CAPNP_BINDING}",
-        offered.join(", ")
+        "the agent offers the bindings {}, and this tool speaks none of them yet: it speaks {}",
+        offered.join(", "),
+        SPOKEN.map(|(uri, _)| uri).join(" and ")
     );
     Err(CliError::internal(message).hint("talk to an agent that `a2a-webcap serve` serves"))
 }
@@ -237,11 +247,29 @@ mod tests {
     }
 
     #[test]
+    fn of_two_spoken_bindings_the_callers_wins_over_the_cards_order() {
+        let at = |path, binding| interface(format!("http://h/{path}"), binding, "");
+        let card = card(vec![at("capnp", CAPNP_BINDING), at("capnweb", CAPNWEB_BINDING)]);
+        for (preferred, path, binding) in [
+            (vec![], "capnp", Binding::CapnProto),
+            (vec!["capnweb".to_owned()], "capnweb", Binding::CapnWeb),
+            (vec!["grpc".to_owned(), "CapnWeb".to_owned(), "capnp".to_owned()], "capnweb", Binding::CapnWeb),
+        ] {
+            let chosen = choose(&card, &preferred).unwrap();
+            assert_eq!(chosen.url, format!("http://h/{path}"), "{preferred:?}");
+            assert_eq!(spoken(chosen), Some(binding), "{preferred:?}");
+        }
+    }
+
+    #[test]
     fn an_agent_without_a_binding_of_ours_is_refused_with_the_names_of_its_own() {
         let card = card(vec![interface("http://h/1".to_owned(), "JSONRPC", "")]);
         let Err(CliError::Failed(failure)) = choose(&card, &[]) else { panic!() };
         assert_eq!((failure.code.as_str(), failure.exit), ("A2ACLI_ERR_INTERNAL", 1));
-        assert!(failure.message.contains("JSONRPC") && failure.message.contains(CAPNP_BINDING));
+        assert!(failure.message.contains("JSONRPC"), "{}", failure.message);
+        for (uri, _) in SPOKEN {
+            assert!(failure.message.contains(uri), "{}", failure.message);
+        }
     }
 
     #[test]

@@ -102,7 +102,7 @@ struct Global {
     #[arg(long, global = true, value_name = "DURATION", value_parser = duration, env = "A2ACLI_POLL_INTERVAL")]
     poll_interval: Option<Duration>,
 
-    /// A binding to prefer, such as capnp; repeatable, the most preferred first [default: the card's order]
+    /// A binding to prefer, capnp or capnweb; repeatable, the most preferred first [default: the card's order]
     #[arg(long, global = true, value_name = "BINDING", env = "A2ACLI_TRANSPORT", value_delimiter = ',')]
     transport: Vec<String>,
 
@@ -122,7 +122,7 @@ struct Global {
     #[arg(long, global = true, env = "A2ACLI_VERBOSE", value_parser = FalseyValueParser::new())]
     verbose: bool,
 
-    /// Say on standard error what the tool does
+    /// Say on standard error what the tool does, with every message on the wire
     #[arg(long, global = true, env = "A2ACLI_DEBUG", value_parser = FalseyValueParser::new())]
     debug: bool,
 }

@@ -12,7 +12,7 @@ use super::fetch::{self, Found, Reference};
 use super::live::Live;
 use super::output::Output;
 use crate::auth::{DEV_KEY_VARIABLE, DevKey};
-use crate::client::{Client, ClientNotice, Credentials, Endpoint, RetryPolicy};
+use crate::client::{Client, ClientNotice, Credentials, Direction, Endpoint, RetryPolicy, WireMessage};
 use crate::config::Config;
 use crate::fault::Fault;
 use crate::model::{AgentCard, ServiceParameters};
@@ -43,8 +43,7 @@ impl Reach {
         let deadline = global.timeout.map(|timeout| (Instant::now() + timeout, timeout));
         let (reference, found) = card(global).await?;
         let card = found.map(|found| found.card);
-        let (address, tenant) = place(&reference, card.as_ref(), global)?;
-        let endpoint = address.parse::<Endpoint>().map_err(|fault| CliError::usage(fault.message()))?;
+        let (endpoint, tenant) = place(&reference, card.as_ref(), global)?;
         if let Reference::Url(from, _) = &reference
             && from.host() != endpoint.host()
         {
@@ -68,7 +67,11 @@ impl Reach {
             output.remark(&format!("warning: --insecure: certificates are not verified{shown}"));
         }
         tracing::debug!(%endpoint, tenant, authenticated, "connecting");
-        let mut builder = Client::builder(address).tenant(tenant).parameters(parameters(global)?);
+        let mut builder = Client::builder(endpoint.to_string()).binding(endpoint.binding());
+        builder = builder.tenant(tenant).parameters(parameters(global)?);
+        if global.debug {
+            builder = builder.on_message(log);
+        }
         if let Some(credentials) = credentials {
             builder = builder.credentials(credentials);
         }
@@ -131,15 +134,27 @@ fn place(
     reference: &Reference,
     card: Option<&AgentCard>,
     global: &Global,
-) -> Result<(String, String), CliError> {
+) -> Result<(Endpoint, String), CliError> {
     match (reference, card) {
-        (Reference::Socket(endpoint), _) => Ok((endpoint.to_string(), String::new())),
+        (Reference::Socket(endpoint), _) => Ok((endpoint.clone(), String::new())),
         (_, Some(card)) => {
             let interface = fetch::choose(card, &global.transport)?;
-            Ok((interface.url.clone(), interface.tenant.clone().unwrap_or_default()))
+            let endpoint = interface.url.parse::<Endpoint>();
+            let endpoint = endpoint.map_err(|fault| CliError::usage(fault.message()))?;
+            let binding = fetch::spoken(interface).unwrap_or_default();
+            Ok((endpoint.by(binding), interface.tenant.clone().unwrap_or_default()))
         }
         (_, None) => Err(CliError::internal("there is no agent card")),
     }
+}
+
+/// Tells of a message on the wire.
+fn log(message: WireMessage) {
+    let WireMessage { direction, bytes, text, .. } = message;
+    tracing::debug!(target: "a2a_webcap::wire", bytes, text, "{}", match direction {
+        Direction::Sent => "sent",
+        Direction::Received => "received",
+    });
 }
 
 /// Tells of a lost line and of its return, one line each: further tries are no news.

@@ -10,11 +10,12 @@ use tokio::task::LocalSet;
 use super::client::Client;
 use super::credentials::Credentials;
 use super::dial::Dialer;
-use super::endpoint::Endpoint;
+use super::endpoint::{Binding, Endpoint};
 use super::notice::{ClientNotice, Listener};
 use super::remote::{Remote, gone};
 use super::retry::RetryPolicy;
 use super::uplink::{Settings, Uplink};
+use super::wire::{Onlooker, WireMessage};
 use crate::fault::{Fault, Result};
 use crate::limits::WireLimits;
 use crate::model::ServiceParameters;
@@ -24,6 +25,7 @@ use crate::model::ServiceParameters;
 #[must_use = "nothing happens before `connect`"]
 pub struct ClientBuilder {
     url: String,
+    binding: Option<Binding>,
     dialer: Option<Dialer>,
     credentials: Option<Credentials>,
     tenant: String,
@@ -32,12 +34,14 @@ pub struct ClientBuilder {
     connect_timeout: Duration,
     retry: RetryPolicy,
     listener: Listener,
+    onlooker: Onlooker,
 }
 
 impl ClientBuilder {
     pub(super) fn new(url: impl Into<String>) -> Self {
         Self {
             url: url.into(),
+            binding: None,
             dialer: None,
             credentials: None,
             tenant: String::new(),
@@ -46,6 +50,7 @@ impl ClientBuilder {
             connect_timeout: CONNECT_TIMEOUT,
             retry: RetryPolicy::default(),
             listener: Listener::default(),
+            onlooker: Onlooker::default(),
         }
     }
 
@@ -59,6 +64,12 @@ impl ClientBuilder {
     /// `move || door.connect()` with the door of one. The address then only says what the server is called.
     pub fn over(mut self, pipes: impl Fn() -> io::Result<DuplexStream> + Send + Sync + 'static) -> Self {
         self.dialer = Some(Dialer::new(pipes));
+        self
+    }
+
+    /// How to speak to the server. Default: what the address names, and Cap'n Proto where it names nothing.
+    pub fn binding(mut self, binding: Binding) -> Self {
+        self.binding = Some(binding);
         self
     }
 
@@ -99,14 +110,23 @@ impl ClientBuilder {
         self
     }
 
+    /// Who is shown every message on the wire, without credentials. Called on the client's thread: return soon. Costs
+    /// time and memory for each message; for people who look for a fault.
+    pub fn on_message(mut self, onlooker: impl Fn(WireMessage) + Send + Sync + 'static) -> Self {
+        self.onlooker = Onlooker::new(onlooker);
+        self
+    }
+
     /// Connects, once. Returns when the WebSocket is open; the credentials are on their way then, and what
     /// is called next travels right behind them. If they are refused, the first call says so.
     ///
     /// # Errors
     /// `INVALID_PARAMS` if the address is none, `DISCONNECTED` if nobody answers there.
     pub async fn connect(self) -> Result<Client> {
+        let endpoint = self.url.parse::<Endpoint>()?;
+        let endpoint = self.binding.map_or(endpoint.clone(), |binding| endpoint.by(binding));
         let settings = Settings {
-            endpoint: self.url.parse::<Endpoint>()?,
+            endpoint,
             dialer: self.dialer,
             credentials: self.credentials,
             tenant: self.tenant,
@@ -115,6 +135,7 @@ impl ClientBuilder {
             connect_timeout: self.connect_timeout,
             retry: self.retry,
             listener: self.listener,
+            onlooker: self.onlooker,
         };
         let window = settings.limits.stream_window_bytes;
         Ok(Client::new(start(settings).await?, window))

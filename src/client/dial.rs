@@ -10,9 +10,10 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 
 use super::endpoint::{Binding, Endpoint};
 use super::local::Connection;
+use super::uplink::Settings;
 use crate::fault::{Fault, FaultKind, Result};
 use crate::limits::WireLimits;
-use crate::transport::WebSocket;
+use crate::transport::{Frames, Tap, WebSocket};
 
 /// Where lines come from that need no socket.
 #[derive(Clone)]
@@ -38,7 +39,7 @@ impl Connection {
     pub async fn open(endpoint: &Endpoint, limits: WireLimits, timeout: Duration) -> Result<Self> {
         let opened = async { upgrade(dial(endpoint).await?, endpoint, &limits).await };
         let socket = in_time(endpoint, timeout, opened).await?;
-        Ok(Self::running(socket, endpoint.binding(), limits))
+        Ok(running(socket, endpoint.binding(), limits))
     }
 
     /// The same over a stream that is open already, such as a pipe to a server in this process. The endpoint says
@@ -56,21 +57,41 @@ impl Connection {
         S: AsyncRead + AsyncWrite + Unpin + 'static,
     {
         let socket = in_time(endpoint, timeout, upgrade(stream, endpoint, &limits)).await?;
-        Ok(Self::running(socket, endpoint.binding(), limits))
+        Ok(running(socket, endpoint.binding(), limits))
     }
+}
 
-    fn running<S>(socket: WebSocket<S>, binding: Binding, limits: WireLimits) -> Self
-    where
-        S: AsyncRead + AsyncWrite + Unpin + 'static,
-    {
-        let socket = match binding {
-            Binding::CapnProto => socket,
-            Binding::CapnWeb => socket.of_text(),
-        };
-        let (connection, running) = Self::new(socket, binding, limits);
-        tokio::task::spawn_local(running);
-        connection
+/// Opens a connection as the settings say.
+pub(super) async fn connect(settings: &Settings) -> Result<Connection> {
+    match &settings.dialer {
+        None => {
+            let opened = async { watched(settings, dial(&settings.endpoint).await?).await };
+            in_time(&settings.endpoint, settings.connect_timeout, opened).await
+        }
+        Some(dialer) => {
+            let opened = async { watched(settings, dialer.dial(&settings.endpoint)?).await };
+            in_time(&settings.endpoint, settings.connect_timeout, opened).await
+        }
     }
+}
+
+async fn watched<S>(settings: &Settings, stream: S) -> Result<Connection>
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let Settings { endpoint, limits, onlooker, .. } = settings;
+    let binding = endpoint.binding();
+    let socket = upgrade(stream, endpoint, limits).await?;
+    Ok(match onlooker.watch(binding) {
+        None => running(socket, binding, limits.clone()),
+        Some(seen) => running(Tap::new(socket, seen), binding, limits.clone()),
+    })
+}
+
+fn running<F: Frames>(frames: F, binding: Binding, limits: WireLimits) -> Connection {
+    let (connection, running) = Connection::new(frames, binding, limits);
+    tokio::task::spawn_local(running);
+    connection
 }
 
 async fn in_time<T>(
@@ -101,7 +122,11 @@ where
     let request = endpoint.to_string().into_client_request();
     let request = request.map_err(|error| unreachable(endpoint, format_args!("{error}")))?;
     let socket = WebSocket::client(request, stream, limits).await;
-    socket.map_err(|reason| unreachable(endpoint, format_args!("{reason}")))
+    let socket = socket.map_err(|reason| unreachable(endpoint, format_args!("{reason}")))?;
+    Ok(match endpoint.binding() {
+        Binding::CapnProto => socket,
+        Binding::CapnWeb => socket.of_text(),
+    })
 }
 
 fn unreachable(endpoint: &Endpoint, why: std::fmt::Arguments<'_>) -> Fault {

@@ -1,4 +1,4 @@
-//! The client: one API, over Cap'n Proto RPC on WebSocket.
+//! The client: one API, over Cap'n Proto RPC or Cap'n Web on WebSocket ([`Binding`]).
 //!
 //! Two layers. [`local`] is the objects of one connection as they are: worker-local, every call pipelined.
 //! [`Client`] is for ordinary tokio programs: `Send`, reconnecting, each stream without gap or repeat.
@@ -53,6 +53,8 @@ mod stream;
 mod task;
 #[cfg(not(target_arch = "wasm32"))]
 mod uplink;
+#[cfg(not(target_arch = "wasm32"))]
+mod wire;
 
 pub use authority::{ContextScope, GrantInfo, GrantPolicy, Identity, ServerInfo, SessionPolicy, TaskRole};
 pub use credentials::Credentials;
@@ -71,4 +73,5 @@ pub use {
     retry::RetryPolicy,
     stream::TaskStream,
     task::{SharedTask, TaskRef},
+    wire::{Direction, WireMessage},
 };

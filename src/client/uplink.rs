@@ -8,11 +8,12 @@ use futures::FutureExt as _;
 use futures::future::{LocalBoxFuture, WeakShared};
 
 use super::credentials::Credentials;
-use super::dial::Dialer;
+use super::dial::{self, Dialer};
 use super::endpoint::Endpoint;
 use super::local::{Connection, Operations, Pending, Session};
 use super::notice::{ClientNotice, Listener};
 use super::retry::{Backoff, RetryPolicy, chance};
+use super::wire::Onlooker;
 use crate::fault::{Fault, FaultKind, Result};
 use crate::limits::WireLimits;
 use crate::model::ServiceParameters;
@@ -29,6 +30,7 @@ pub(super) struct Settings {
     pub(super) connect_timeout: Duration,
     pub(super) retry: RetryPolicy,
     pub(super) listener: Listener,
+    pub(super) onlooker: Onlooker,
 }
 
 /// The line of a client. Worker-local.
@@ -205,11 +207,7 @@ impl Uplink {
 }
 
 async fn connect(settings: &Settings) -> Result<Live> {
-    let (endpoint, limits, timeout) = (&settings.endpoint, settings.limits.clone(), settings.connect_timeout);
-    let connection = match &settings.dialer {
-        None => Connection::open(endpoint, limits, timeout).await?,
-        Some(dialer) => Connection::over(dialer.dial(endpoint)?, endpoint, limits, timeout).await?,
-    };
+    let connection = dial::connect(settings).await?;
     let connection = connection.with_parameters(settings.parameters.clone());
     let session = settings.credentials.as_ref();
     let session = session.map(|credentials| connection.authenticate_to(&settings.tenant, credentials));
