@@ -2,6 +2,7 @@
 
 use std::process::{Output, Stdio};
 
+use a2a_webcap::client::{GrantPolicy, SendCall, TaskRole};
 use serde_json::Value;
 use tokio::io::AsyncWriteExt as _;
 
@@ -250,12 +251,105 @@ async fn cli_no_diagnostic_has_a_credential_in_it() {
     }
 }
 
+/// The messages on the wire that `--debug` told of: which way they went, and what they said.
+fn messages(output: &Output) -> Vec<(String, String)> {
+    let records = err(output).lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let messages = records.filter(|record| record["target"] == "a2a_webcap::wire");
+    messages.map(|message| (text(&message["message"]), text(&message["text"]))).collect()
+}
+
 #[tokio::test]
-async fn cli_debug_says_on_standard_error_what_the_tool_does() {
+async fn cli_debug_shows_what_the_tool_does_and_every_message_on_the_wire() {
     let world = World::demo().await;
-    let output = run(&world, &["send", "-o", "json", "--debug", "hi"]).await;
-    assert!(err(&output).contains("connecting"), "{}", err(&output));
-    assert_eq!(json(&output)["task"]["status"]["state"], "TASK_STATE_COMPLETED", "results are undisturbed");
+    for (transport, sent, received) in [
+        (
+            "capnp",
+            ["A2aService.authenticate", "Operations.sendStreamingMessage", "text = \"hi there\""],
+            ["TaskObserver.", "artifactUpdate = (", "final = true"],
+        ),
+        (
+            "capnweb",
+            ["[\"authenticate\"]", "[\"sendMessageStreaming\"]", "{\"text\":\"hi there\"}"],
+            ["[\"onArtifactUpdate\"]", "\"artifact\":{", "\"final\":true"],
+        ),
+    ] {
+        let line = ["send", "-o", "json", "--debug", "--transport", transport, "hi there"];
+        let output = run(&world, &line).await;
+        assert_eq!(
+            json(&output)["task"]["status"]["state"],
+            "TASK_STATE_COMPLETED",
+            "results are undisturbed"
+        );
+        assert!(err(&output).contains("connecting"), "{}", err(&output));
+        let messages = messages(&output);
+        let all = |way: &str| {
+            let of_way = messages.iter().filter(|(direction, _)| direction == way);
+            of_way.map(|(_, text)| &**text).collect::<Vec<_>>().join("\n")
+        };
+        for (way, words) in [("sent", sent), ("received", received)] {
+            for word in words {
+                assert!(all(way).contains(word), "{transport}: {way}: {word}: {}", all(way));
+            }
+        }
+        if transport == "capnweb" {
+            let is_frame =
+                |text: &str| serde_json::from_str::<Value>(text).is_ok_and(|frame| frame.is_array());
+            assert!(messages.iter().all(|(_, text)| is_frame(text)), "{messages:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn cli_messages_on_the_wire_are_shown_without_what_opens_something() {
+    let world = World::demo().await;
+    let client = world.alice().await;
+    let sent = client.send(SendCall::from("long").return_immediately()).await.unwrap();
+    let id = sent.task().unwrap().id.to_string();
+    for transport in ["capnp", "capnweb"] {
+        let shared = client.task(&*id).share(TaskRole::Observe, GrantPolicy::default()).await.unwrap();
+        let secret = shared.secret.expose();
+        let common = ["--debug", "--transport", transport, "--svc-param", "A2A-Own:sv-secret"];
+        for line in
+            [[&["task", "get", &id], &common[..]].concat(), [&["claim", secret, "get"], &common[..]].concat()]
+        {
+            let output = run(&world, &line).await;
+            assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+            assert!(messages(&output).len() > 3, "{}", err(&output));
+            assert!(messages(&output).iter().any(|(_, text)| text.contains(&id)), "{}", err(&output));
+            for hidden in [ALICE, secret, "sv-secret"] {
+                assert!(!err(&output).contains(hidden), "{transport}: {}", err(&output));
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn cli_speaks_two_bindings_and_the_caller_selects() {
+    let world = World::demo().await;
+    for transport in ["capnp", "capnweb"] {
+        let path = format!("{}/{transport}", world.server.local_addr());
+        let run = async |line: &[&str]| {
+            let output = run(&world, &[line, &["--debug", "--transport", transport]].concat()).await;
+            assert!(err(&output).contains(&path), "{}", err(&output));
+            output
+        };
+        let sent = run(&["send", "--stream", "-o", "json", "stream 3 1ms"]).await;
+        let events: Vec<Value> = out(&sent).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let id = events[0]["task"]["id"].as_str().unwrap();
+        assert_eq!(events.len(), 7);
+        assert_eq!(events[6]["statusUpdate"]["status"]["state"], "TASK_STATE_COMPLETED");
+        let after = run(&["task", "subscribe", id, "--after", "4", "--stream", "-o", "json"]).await;
+        assert_eq!(out(&after).lines().count(), 2);
+        assert_eq!(json(&run(&["task", "get", id, "-o", "json"]).await)["id"], *id);
+        let listed = json(&run(&["task", "list", "-o", "json"]).await);
+        assert_eq!(listed["tasks"][0]["id"], *id);
+        let over = run(&["task", "cancel", id, "-o", "json"]).await;
+        assert!(err(&over).contains("TaskNotCancelableError"), "{}", err(&over));
+        assert_eq!(json(&run(&["card", "get", "--extended", "-o", "json"]).await)["name"], "demo");
+        let wrong = run(&["send", "hi", "--api-key", "wrong"]).await;
+        assert_eq!(wrong.status.code(), Some(4), "{}", err(&wrong));
+    }
 }
 
 #[tokio::test]

@@ -6,8 +6,8 @@ use std::time::Duration;
 use a2a_webcap::Server;
 use a2a_webcap::agents::Demo;
 use a2a_webcap::client::{
-    Client, ClientBuilder, ClientNotice, Credentials, Cursor, GrantPolicy, RetryPolicy, SendCall,
-    SessionPolicy, TaskRole, TaskStream,
+    ClientBuilder, ClientNotice, Credentials, Cursor, GrantPolicy, RetryPolicy, SendCall, SessionPolicy,
+    TaskRole, TaskStream,
 };
 use a2a_webcap::fault::{Fault, FaultKind};
 use a2a_webcap::limits::Limits;
@@ -16,12 +16,37 @@ use a2a_webcap::store::{MemoryStore, Store};
 
 use crate::doubles::Collector;
 use crate::line::Line;
-use crate::world::{ALICE, World, soon, until};
+use crate::party::{Wire, on_wires};
+use crate::world::{ALICE, soon, until};
+
+on_wires! {
+    sockets: [
+        a_stream_goes_on_after_the_line_was_cut_without_gap_or_repeat,
+        a_send_whose_answer_was_lost_is_sent_again_and_makes_one_task,
+        without_credentials_a_send_whose_answer_was_lost_is_not_sent_again,
+        a_waiting_send_survives_a_cut_line,
+        a_sends_stream_ends_at_an_interruption_also_after_it_was_resumed,
+        ak_w06_a_client_finds_a_restarted_server_on_its_port,
+        a_client_gives_up_after_its_tries_and_comes_back_with_the_next_call,
+        connecting_does_not_wait_for_the_credentials_to_be_accepted,
+        a_stream_that_nobody_reads_loses_nothing_and_does_not_hold_up_the_client,
+        dropping_a_stream_ends_it_at_the_server_and_leaves_the_task,
+        a_finished_tasks_subscription_has_its_final_event,
+        an_observer_sees_the_stream_and_its_end_across_a_cut,
+        dropping_an_observation_ends_the_calls,
+        an_observers_error_ends_its_stream_with_that_error,
+        a_task_that_was_tied_to_its_stream_is_canceled_with_it_and_not_before,
+        a_revoked_stream_ends_with_that_and_is_not_resumed,
+        a_derived_client_has_less_authority_and_ends_with_its_grant_or_its_line,
+        a_closed_client_leaves_nothing_behind_and_answers_so,
+        a_dropped_client_leaves_no_connection,
+    ]
+}
 
 /// A client of Alice's that does not wait long.
-fn hasty(url: String) -> ClientBuilder {
+fn hasty(wire: Wire, url: String) -> ClientBuilder {
     let retry = RetryPolicy::default().first_wait(Duration::from_millis(5)).jitter(0.0);
-    Client::builder(url).credentials(Credentials::api_key(ALICE)).retry(retry)
+    wire.client(url).credentials(Credentials::api_key(ALICE)).retry(retry)
 }
 
 /// Every event of a stream, checked: numbers without gap or repeat, one final event at the end.
@@ -52,13 +77,12 @@ async fn fault_of(stream: &mut TaskStream) -> Fault {
     }
 }
 
-#[tokio::test]
-async fn a_stream_goes_on_after_the_line_was_cut_without_gap_or_repeat() {
-    let world = World::demo().await;
+async fn a_stream_goes_on_after_the_line_was_cut_without_gap_or_repeat(wire: Wire) {
+    let world = wire.demo().await;
     let line = Line::to(world.server.local_addr()).await;
     let notices = Arc::new(Mutex::new(Vec::new()));
     let heard = Arc::clone(&notices);
-    let builder = hasty(line.url()).on_event(move |notice| heard.lock().unwrap().push(notice));
+    let builder = hasty(wire, line.url()).on_event(move |notice| heard.lock().unwrap().push(notice));
     let client = builder.connect().await.unwrap();
 
     let mut stream = client.stream("burst 5000");
@@ -79,11 +103,10 @@ async fn a_stream_goes_on_after_the_line_was_cut_without_gap_or_repeat() {
     assert!(resumed && matches!(notices[0], ClientNotice::Reconnecting { attempt: 1, .. }), "{notices:?}");
 }
 
-#[tokio::test]
-async fn a_send_whose_answer_was_lost_is_sent_again_and_makes_one_task() {
-    let world = World::demo().await;
+async fn a_send_whose_answer_was_lost_is_sent_again_and_makes_one_task(wire: Wire) {
+    let world = wire.demo().await;
     let line = Line::to(world.server.local_addr()).await;
-    let client = hasty(line.url()).connect().await.unwrap();
+    let client = hasty(wire, line.url()).connect().await.unwrap();
     client.who_am_i().await.unwrap();
 
     line.mute(true);
@@ -96,13 +119,12 @@ async fn a_send_whose_answer_was_lost_is_sent_again_and_makes_one_task() {
     assert_eq!(client.list(ListTasksRequest::default()).await.unwrap().total_size, 1);
 }
 
-#[tokio::test]
-async fn without_credentials_a_send_whose_answer_was_lost_is_not_sent_again() {
-    let world = World::of(|builder| builder.agent(Demo).anonymous()).await;
+async fn without_credentials_a_send_whose_answer_was_lost_is_not_sent_again(wire: Wire) {
+    let world = wire.world(|builder| builder.agent(Demo).anonymous()).await;
     for immediately in [false, true] {
         let line = Line::to(world.server.local_addr()).await;
         let retry = RetryPolicy::default().first_wait(Duration::from_millis(5));
-        let client = Client::builder(line.url()).retry(retry).connect().await.unwrap();
+        let client = wire.client(line.url()).retry(retry).connect().await.unwrap();
         client.agent_card().await.unwrap();
         line.mute(true);
         let opened = world.counts().live_tasks;
@@ -120,11 +142,10 @@ async fn without_credentials_a_send_whose_answer_was_lost_is_not_sent_again() {
     }
 }
 
-#[tokio::test]
-async fn a_waiting_send_survives_a_cut_line() {
-    let world = World::demo().await;
+async fn a_waiting_send_survives_a_cut_line(wire: Wire) {
+    let world = wire.demo().await;
     let line = Line::to(world.server.local_addr()).await;
-    let client = hasty(line.url()).connect().await.unwrap();
+    let client = hasty(wire, line.url()).connect().await.unwrap();
     let sending = client.send("stream 10 10ms");
     let cutting = async {
         until("it works", || world.counts().events >= 4).await;
@@ -137,11 +158,10 @@ async fn a_waiting_send_survives_a_cut_line() {
     assert_eq!(line.connections(), 2);
 }
 
-#[tokio::test]
-async fn a_sends_stream_ends_at_an_interruption_also_after_it_was_resumed() {
-    let (world, mut stage) = World::puppet().await;
+async fn a_sends_stream_ends_at_an_interruption_also_after_it_was_resumed(wire: Wire) {
+    let (world, mut stage) = wire.puppet().await;
     let line = Line::to(world.server.local_addr()).await;
-    let client = hasty(line.url()).connect().await.unwrap();
+    let client = hasty(wire, line.url()).connect().await.unwrap();
     let stream = client.stream("x");
     let cue = stage.turn().await;
     cue.works().await;
@@ -152,8 +172,7 @@ async fn a_sends_stream_ends_at_an_interruption_also_after_it_was_resumed() {
     assert_eq!(all(stream).await.last().unwrap().1, Some(TaskState::InputRequired));
 }
 
-#[tokio::test]
-async fn ak_w06_a_client_finds_a_restarted_server_on_its_port() {
+async fn ak_w06_a_client_finds_a_restarted_server_on_its_port(wire: Wire) {
     let store: Arc<dyn Store> = Arc::new(MemoryStore::new(&Limits::default().engine));
     let start = |address: String| {
         let store = Arc::clone(&store);
@@ -165,7 +184,7 @@ async fn ak_w06_a_client_finds_a_restarted_server_on_its_port() {
     let server = start("127.0.0.1:0".to_owned()).await;
     let address = server.local_addr();
     let patient = RetryPolicy::default().first_wait(Duration::from_millis(50)).tries(10);
-    let client = hasty(format!("http://{address}")).retry(patient).connect().await.unwrap();
+    let client = hasty(wire, format!("http://{address}")).retry(patient).connect().await.unwrap();
     let mut stream = client.stream("long");
     while soon("it works", stream.next()).await.unwrap().unwrap().state() != Some(TaskState::Working) {}
 
@@ -182,14 +201,13 @@ async fn ak_w06_a_client_finds_a_restarted_server_on_its_port() {
     drop(server);
 }
 
-#[tokio::test]
-async fn a_client_gives_up_after_its_tries_and_comes_back_with_the_next_call() {
-    let world = World::demo().await;
+async fn a_client_gives_up_after_its_tries_and_comes_back_with_the_next_call(wire: Wire) {
+    let world = wire.demo().await;
     let line = Line::to(world.server.local_addr()).await;
     let attempts = Arc::new(Mutex::new(Vec::new()));
     let heard = Arc::clone(&attempts);
     let retry = RetryPolicy::default().first_wait(Duration::from_millis(5)).jitter(0.0).tries(3);
-    let client = hasty(line.url())
+    let client = hasty(wire, line.url())
         .retry(retry)
         .on_event(move |notice| {
             if let ClientNotice::Reconnecting { attempt, wait, .. } = notice {
@@ -210,9 +228,8 @@ async fn a_client_gives_up_after_its_tries_and_comes_back_with_the_next_call() {
     assert_eq!(soon("an answer", client.who_am_i()).await.unwrap().subject, "alice");
 }
 
-#[tokio::test]
-async fn connecting_does_not_wait_for_the_credentials_to_be_accepted() {
-    let world = World::demo().await;
+async fn connecting_does_not_wait_for_the_credentials_to_be_accepted(wire: Wire) {
+    let world = wire.demo().await;
     let client = world.client("a key that nobody here has ever heard of").await;
     for fault in [
         client.who_am_i().await.unwrap_err(),
@@ -224,9 +241,8 @@ async fn connecting_does_not_wait_for_the_credentials_to_be_accepted() {
     }
 }
 
-#[tokio::test]
-async fn a_stream_that_nobody_reads_loses_nothing_and_does_not_hold_up_the_client() {
-    let world = World::demo().await;
+async fn a_stream_that_nobody_reads_loses_nothing_and_does_not_hold_up_the_client(wire: Wire) {
+    let world = wire.demo().await;
     let client = world.alice().await;
     let unread = client.stream("burst 20000");
     until("the task is finished", || world.counts().events >= 20_002).await;
@@ -234,9 +250,8 @@ async fn a_stream_that_nobody_reads_loses_nothing_and_does_not_hold_up_the_clien
     assert_eq!(all(unread).await.len(), 20_002);
 }
 
-#[tokio::test]
-async fn dropping_a_stream_ends_it_at_the_server_and_leaves_the_task() {
-    let (world, mut stage) = World::puppet().await;
+async fn dropping_a_stream_ends_it_at_the_server_and_leaves_the_task(wire: Wire) {
+    let (world, mut stage) = wire.puppet().await;
     let client = world.alice().await;
     let mut stream = client.stream("x");
     let cue = stage.turn().await;
@@ -248,9 +263,8 @@ async fn dropping_a_stream_ends_it_at_the_server_and_leaves_the_task() {
     assert_eq!(client.task(id).get(None).await.unwrap().state(), TaskState::Working);
 }
 
-#[tokio::test]
-async fn a_finished_tasks_subscription_has_its_final_event() {
-    let world = World::demo().await;
+async fn a_finished_tasks_subscription_has_its_final_event(wire: Wire) {
+    let world = wire.demo().await;
     let client = world.alice().await;
     let task = client.send("stream 3 0").await.unwrap();
     let id = task.task().unwrap().id.clone();
@@ -259,11 +273,10 @@ async fn a_finished_tasks_subscription_has_its_final_event() {
     assert!(soon("the end", client.subscribe(id, Cursor::After(6)).next()).await.is_none());
 }
 
-#[tokio::test]
-async fn an_observer_sees_the_stream_and_its_end_across_a_cut() {
-    let world = World::demo().await;
+async fn an_observer_sees_the_stream_and_its_end_across_a_cut(wire: Wire) {
+    let world = wire.demo().await;
     let line = Line::to(world.server.local_addr()).await;
-    let client = hasty(line.url()).connect().await.unwrap();
+    let client = hasty(wire, line.url()).connect().await.unwrap();
     let collector = Collector::new();
     let observing = client.send_observed("stream 20 5ms", collector.clone());
     collector.has(8).await;
@@ -274,9 +287,8 @@ async fn an_observer_sees_the_stream_and_its_end_across_a_cut() {
     assert!(collector.numbers().into_iter().eq(1..=23));
 }
 
-#[tokio::test]
-async fn dropping_an_observation_ends_the_calls() {
-    let (world, mut stage) = World::puppet().await;
+async fn dropping_an_observation_ends_the_calls(wire: Wire) {
+    let (world, mut stage) = wire.puppet().await;
     let client = world.alice().await;
     let collector = Collector::new();
     let observing = client.send_observed("x", collector.clone());
@@ -286,9 +298,8 @@ async fn dropping_an_observation_ends_the_calls() {
     until("the feed is gone", || world.counts().feeds == 0).await;
 }
 
-#[tokio::test]
-async fn an_observers_error_ends_its_stream_with_that_error() {
-    let world = World::demo().await;
+async fn an_observers_error_ends_its_stream_with_that_error(wire: Wire) {
+    let world = wire.demo().await;
     let client = world.alice().await;
     let fault =
         soon("the end", client.send_observed("burst 100", Collector::failing_at(5))).await.unwrap_err();
@@ -296,9 +307,8 @@ async fn an_observers_error_ends_its_stream_with_that_error() {
     until("the feed is gone", || world.counts().feeds == 0).await;
 }
 
-#[tokio::test]
-async fn a_task_that_was_tied_to_its_stream_is_canceled_with_it_and_not_before() {
-    let (world, mut stage) = World::puppet().await;
+async fn a_task_that_was_tied_to_its_stream_is_canceled_with_it_and_not_before(wire: Wire) {
+    let (world, mut stage) = wire.puppet().await;
     let client = world.alice().await;
     let mut stream = client.stream(a2a_webcap::client::SendCall::from("x").cancel_on_drop());
     let cue = stage.turn().await;
@@ -311,9 +321,8 @@ async fn a_task_that_was_tied_to_its_stream_is_canceled_with_it_and_not_before()
     assert_eq!(client.task(id).get(None).await.unwrap().state(), TaskState::Canceled);
 }
 
-#[tokio::test]
-async fn a_revoked_stream_ends_with_that_and_is_not_resumed() {
-    let (world, mut stage) = World::puppet().await;
+async fn a_revoked_stream_ends_with_that_and_is_not_resumed(wire: Wire) {
+    let (world, mut stage) = wire.puppet().await;
     let (alice, bob) = (world.alice().await, world.client(crate::world::BOB).await);
     let mut stream = alice.stream("x");
     let cue = stage.turn().await;
@@ -331,11 +340,10 @@ async fn a_revoked_stream_ends_with_that_and_is_not_resumed() {
     assert_eq!(claimed.get(None).await.unwrap_err().kind(), FaultKind::Revoked);
 }
 
-#[tokio::test]
-async fn a_derived_client_has_less_authority_and_ends_with_its_grant_or_its_line() {
-    let world = World::demo().await;
+async fn a_derived_client_has_less_authority_and_ends_with_its_grant_or_its_line(wire: Wire) {
+    let world = wire.demo().await;
     let line = Line::to(world.server.local_addr()).await;
-    let client = hasty(line.url()).connect().await.unwrap();
+    let client = hasty(wire, line.url()).connect().await.unwrap();
     let policy = SessionPolicy { read_only: true, ..SessionPolicy::default() };
     let (reader, grant) = client.attenuate(policy.clone()).await.unwrap();
     reader.list(ListTasksRequest::default()).await.unwrap();
@@ -350,9 +358,8 @@ async fn a_derived_client_has_less_authority_and_ends_with_its_grant_or_its_line
     soon("an answer", client.list(ListTasksRequest::default())).await.unwrap();
 }
 
-#[tokio::test]
-async fn a_closed_client_leaves_nothing_behind_and_answers_so() {
-    let world = World::demo().await;
+async fn a_closed_client_leaves_nothing_behind_and_answers_so(wire: Wire) {
+    let world = wire.demo().await;
     let client = world.alice().await;
     let clone = client.clone();
     client.send("hello").await.unwrap();
@@ -364,9 +371,8 @@ async fn a_closed_client_leaves_nothing_behind_and_answers_so() {
     until("the socket is closed", || world.server.net_counters().sockets() == 0).await;
 }
 
-#[tokio::test]
-async fn a_dropped_client_leaves_no_connection() {
-    let world = World::demo().await;
+async fn a_dropped_client_leaves_no_connection(wire: Wire) {
+    let world = wire.demo().await;
     let client = world.alice().await;
     client.send("hello").await.unwrap();
     drop(client);

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use a2a_webcap::agents::Echo;
 use a2a_webcap::auth::Credentials;
-use a2a_webcap::client::{self, Client};
+use a2a_webcap::client;
 use a2a_webcap::fault::FaultKind;
 use a2a_webcap::model::{SendMessageRequest, ServiceParameters, SubscribeToTaskRequest, TaskState};
 use a2a_webcap::operations::{Caller, EventStream, Service as _, StreamItem};
@@ -13,7 +13,14 @@ use a2a_webcap::server::Builder;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::doubles::Puppet;
+use crate::party::{Wire, on_wires};
 use crate::world::{ALICE, World, soon};
+
+on_wires! {
+    sockets: [
+        ad_28_a_server_without_a_socket_is_the_same_to_a_client_that_loses_its_line,
+    ]
+}
 
 async fn alice(world: &World) -> Caller {
     let grant = world.server.service().authenticate(&Credentials::api_key(ALICE), None).await.unwrap();
@@ -35,8 +42,7 @@ async fn read(stream: &mut dyn EventStream) -> Vec<String> {
     items
 }
 
-#[tokio::test]
-async fn ad_28_a_server_without_a_socket_is_the_same_to_a_client_that_loses_its_line() {
+async fn ad_28_a_server_without_a_socket_is_the_same_to_a_client_that_loses_its_line(wire: Wire) {
     let (world, mut stage) = World::puppet_of(Puppet::default(), Builder::without_socket).await;
     assert_eq!(world.server.local_addr().port(), 0, "it listens nowhere");
     let (door, lines) = (world.server.door().clone(), Arc::new(Mutex::new(Vec::new())));
@@ -49,8 +55,7 @@ async fn ad_28_a_server_without_a_socket_is_the_same_to_a_client_that_loses_its_
         held.lock().unwrap().push(tokio::spawn(relay));
         Ok(near)
     };
-    let client =
-        Client::builder("http://localhost").credentials(client::Credentials::api_key(ALICE)).over(dial);
+    let client = wire.client("http://localhost").credentials(client::Credentials::api_key(ALICE)).over(dial);
     let client = client.connect().await.unwrap();
     let mut stream = client.stream("go");
     let cue = stage.turn().await;

@@ -26,6 +26,8 @@ on_wires! {
         the_stub_that_comes_with_an_error_is_broken_with_the_same_error,
     ]
     sockets: [
+        ak_c01_a_client_that_reconnects_answers_its_callers_next_call,
+        ak_c02_a_stream_that_breaks_keeps_what_came_gives_one_error_and_is_cleaned_up,
         ak_c01_a_line_cut_in_the_middle_of_a_request_is_a_typed_error,
         ak_c01_a_line_cut_before_the_reply_is_a_typed_error,
         ak_c01_a_truncated_reply_is_a_typed_error,
@@ -113,11 +115,11 @@ async fn ak_c01_a_slow_reply_comes_late_and_whoever_gave_it_up_loses_nothing_els
     assert_eq!(session.who_am_i().await.unwrap().subject, "alice");
 }
 
-#[tokio::test]
-async fn ak_c01_a_client_that_reconnects_answers_its_callers_next_call() {
-    let world = World::echo().await;
+async fn ak_c01_a_client_that_reconnects_answers_its_callers_next_call(wire: Wire) {
+    let world = wire.echo().await;
     let proxy = Proxy::before(world.server.local_addr()).await;
-    let client = Client::builder(proxy.url())
+    let client = wire
+        .client(proxy.url())
         .credentials(Credentials::api_key(ALICE))
         .retry(RetryPolicy::default().first_wait(Duration::from_millis(1)))
         .connect()
@@ -131,11 +133,10 @@ async fn ak_c01_a_client_that_reconnects_answers_its_callers_next_call() {
     assert_eq!(world.server.net_counters().accepted(), 3);
 }
 
-#[tokio::test]
-async fn ak_c02_a_stream_that_breaks_keeps_what_came_gives_one_error_and_is_cleaned_up() {
-    let (world, mut stage) = World::puppet().await;
+async fn ak_c02_a_stream_that_breaks_keeps_what_came_gives_one_error_and_is_cleaned_up(wire: Wire) {
+    let (world, mut stage) = wire.puppet().await;
     let proxy = Proxy::before(world.server.local_addr()).await;
-    let client = Client::builder(proxy.url()).credentials(Credentials::api_key(ALICE));
+    let client = wire.client(proxy.url()).credentials(Credentials::api_key(ALICE));
     let client = client.retry(RetryPolicy::never()).connect().await.unwrap();
     let mut stream = client.stream("go");
     let cue = stage.turn().await;

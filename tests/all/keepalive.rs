@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use a2a_webcap::Server;
 use a2a_webcap::agents::{Demo, Echo};
-use a2a_webcap::client::{Client, ClientNotice, Credentials, RetryPolicy};
+use a2a_webcap::client::{ClientNotice, Credentials, RetryPolicy};
 use a2a_webcap::limits::{Limits, WireLimits};
 use a2a_webcap::model::{CancelTaskRequest, SendMessageResponse, TaskState};
 use a2a_webcap::store::{MemoryStore, Store};
@@ -15,9 +15,13 @@ use crate::hostile_bench::{Bench, run, settles};
 use crate::hostile_peer::{Peer, Target, UPGRADE};
 use crate::line::Line;
 use crate::party::{Wire, on_wires};
-use crate::world::{ALICE, BOB, World, limits, soon, until};
+use crate::world::{ALICE, BOB, limits, soon, until};
 
 on_wires! {
+    sockets: [
+        ak_w06_reconnects_without_loss,
+        ak_w07_a_client_notices_a_line_that_went_dead_and_its_stream_goes_on,
+    ]
     blocking: [
         ak_w09_concurrent_clients_each_get_their_own_reply,
     ]
@@ -62,8 +66,7 @@ async fn ak_w01_the_upgrade_agrees_on_the_subprotocol_and_the_first_call_succeed
         .await;
 }
 
-#[tokio::test]
-async fn ak_w06_reconnects_without_loss() {
+async fn ak_w06_reconnects_without_loss(wire: Wire) {
     let store: Arc<dyn Store> = Arc::new(MemoryStore::new(&Limits::default().engine));
     let start = async |address: &str| {
         let builder = Server::builder().agent(Demo).api_key("alice", ALICE).store(Arc::clone(&store));
@@ -74,7 +77,8 @@ async fn ak_w06_reconnects_without_loss() {
     let waits = Arc::new(Mutex::new(Vec::new()));
     let heard = Arc::clone(&waits);
     let retry = RetryPolicy::default().first_wait(Duration::from_millis(50)).jitter(0.0);
-    let client = Client::builder(format!("http://{address}"))
+    let client = wire
+        .client(format!("http://{address}"))
         .credentials(Credentials::api_key(ALICE))
         .retry(retry)
         .on_event(move |notice| {
@@ -165,18 +169,18 @@ async fn ak_w07_a_peer_that_stops_answering_is_dropped_within_interval_and_timeo
         .await;
 }
 
-#[tokio::test]
-async fn ak_w07_a_client_notices_a_line_that_went_dead_and_its_stream_goes_on() {
-    let world = World::demo().await;
+async fn ak_w07_a_client_notices_a_line_that_went_dead_and_its_stream_goes_on(wire: Wire) {
+    let world = wire.demo().await;
     let line = Arc::new(Line::to(world.server.local_addr()).await);
-    let mut wire = WireLimits::default();
-    scaled(&mut wire);
+    let mut limits = WireLimits::default();
+    scaled(&mut limits);
     let spoilt = Arc::clone(&line);
     let noticed = Arc::new(Mutex::new(None));
     let notice = Arc::clone(&noticed);
-    let client = Client::builder(line.url())
+    let client = wire
+        .client(line.url())
         .credentials(Credentials::api_key(ALICE))
-        .limits(wire)
+        .limits(limits)
         .retry(RetryPolicy::default().first_wait(Duration::from_millis(20)))
         .on_event(move |event| {
             if let ClientNotice::Reconnecting { .. } = event {

@@ -12,7 +12,16 @@ use tokio::process::Child;
 use crate::cli::{Scratch, err, out, program, serve_with};
 use crate::doubles::Puppet;
 use crate::line::Line;
+use crate::party::{Wire, on_wires};
 use crate::world::{ALICE, limits, soon, until};
+
+on_wires! {
+    sockets: [
+        ak_w06_the_command_line_bridges_a_restart_and_says_so_in_two_lines,
+        ak_w06_streams_outlive_kill_9_of_a_durable_server,
+        ak_w06_a_send_whose_answer_was_lost_in_the_crash_makes_one_task,
+    ]
+}
 
 /// A server of its own process, whose store outlives it.
 struct Durable {
@@ -50,14 +59,15 @@ impl Durable {
     }
 
     /// A client that tries often, and what it is told.
-    async fn client(&self, url: String) -> (Client, Arc<Mutex<Vec<ClientNotice>>>) {
+    async fn client(&self, wire: Wire, url: String) -> (Client, Arc<Mutex<Vec<ClientNotice>>>) {
         let notices = Arc::new(Mutex::new(Vec::new()));
         let heard = Arc::clone(&notices);
         let retry = RetryPolicy::default()
             .first_wait(Duration::from_millis(50))
             .longest_wait(Duration::from_millis(400))
             .tries(200);
-        let client = Client::builder(url)
+        let client = wire
+            .client(url)
             .credentials(Credentials::api_key(&self.key))
             .retry(retry)
             .on_event(move |notice| heard.lock().unwrap().push(notice));
@@ -83,10 +93,9 @@ fn retries(notices: &Mutex<Vec<ClientNotice>>) -> usize {
     notices.lock().unwrap().iter().filter(is_retry).count()
 }
 
-#[tokio::test]
-async fn ak_w06_streams_outlive_kill_9_of_a_durable_server() {
+async fn ak_w06_streams_outlive_kill_9_of_a_durable_server(wire: Wire) {
     let mut server = Durable::start().await;
-    let (client, notices) = server.client(server.url()).await;
+    let (client, notices) = server.client(wire, server.url()).await;
     let mut streams: Vec<_> = (0..5).map(|_| client.stream("stream 200 20ms")).collect();
     let mut seen: Vec<Vec<TaskEvent>> = vec![Vec::new(); streams.len()];
     for (stream, seen) in streams.iter_mut().zip(&mut seen) {
@@ -119,15 +128,14 @@ async fn ak_w06_streams_outlive_kill_9_of_a_durable_server() {
     }
 }
 
-#[tokio::test]
-async fn ak_w06_a_send_whose_answer_was_lost_in_the_crash_makes_one_task() {
+async fn ak_w06_a_send_whose_answer_was_lost_in_the_crash_makes_one_task(wire: Wire) {
     let mut server = Durable::start().await;
     let line = Line::to(server.address.parse().unwrap()).await;
-    let (client, notices) = server.client(line.url()).await;
+    let (client, notices) = server.client(wire, line.url()).await;
     client.who_am_i().await.unwrap();
     line.mute(true);
     let stream = client.stream("burst 3");
-    let (witness, _) = server.client(server.url()).await;
+    let (witness, _) = server.client(wire, server.url()).await;
     let finished = ListTasksRequest { status: Some(TaskState::Completed), ..ListTasksRequest::default() };
     while soon("an answer", witness.list(finished.clone())).await.unwrap().total_size == 0 {
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -145,13 +153,12 @@ async fn ak_w06_a_send_whose_answer_was_lost_in_the_crash_makes_one_task() {
     assert!(notices.lock().unwrap().contains(&ClientNotice::Repeated));
 }
 
-#[tokio::test]
-async fn ak_w06_the_command_line_bridges_a_restart_and_says_so_in_two_lines() {
+async fn ak_w06_the_command_line_bridges_a_restart_and_says_so_in_two_lines(wire: Wire) {
     let mut server = Durable::start().await;
     let run = |line: &[&str]| {
         let mut command = program();
-        command.args(line).args(["-a", &server.url()]).env("A2ACLI_API_KEY", &server.key);
-        command.stdin(std::process::Stdio::null());
+        command.args(line).args(["-a", &server.url(), "--transport", &wire.to_string()]);
+        command.env("A2ACLI_API_KEY", &server.key).stdin(std::process::Stdio::null());
         command
     };
     let piped = std::process::Stdio::piped;

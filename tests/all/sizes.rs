@@ -17,6 +17,9 @@ on_wires! {
     every: [
         ak_w08_one_and_ten_megabytes_are_echoed,
     ]
+    sockets: [
+        an_answer_above_the_limit_is_a_fault_and_the_connection_lives,
+    ]
 }
 
 const MB: usize = 1_000_000;
@@ -78,10 +81,9 @@ async fn ak_w08_a_message_above_the_limit_is_refused_by_name_at_the_client() {
     settles(&world.server).await;
 }
 
-#[tokio::test]
-async fn an_answer_above_the_limit_is_a_fault_and_the_connection_lives() {
-    let world = world().await;
-    let client = Client::builder(world.url()).credentials(Credentials::api_key(ALICE));
+async fn an_answer_above_the_limit_is_a_fault_and_the_connection_lives(wire: Wire) {
+    let world = world().await.over(wire);
+    let client = wire.client(world.url()).credentials(Credentials::api_key(ALICE));
     let client = client.retry(RetryPolicy::never()).connect().await.unwrap();
     let SendMessageResponse::Task(task) = soon("an answer", client.send(call(9 * MB))).await.unwrap() else {
         panic!("echo opens tasks")

@@ -23,6 +23,12 @@ const CALLER: &str = "00f067aa0ba902b7";
 
 on_wires! {
     sockets: [
+        what_a_caller_puts_into_a_span_is_bounded,
+        ak_o04_each_span_over_two_hops_is_the_child_of_the_one_before,
+        ak_o05_both_ends_say_the_same_of_agent_and_message,
+        ak_o06_a_failed_call_is_an_error_with_the_same_exception_at_both_ends,
+        ak_o08_caller_server_and_metrics_count_the_same_calls_by_outcome,
+        ak_o09_a_call_takes_its_caller_as_long_as_the_server_and_little_longer,
         ak_o02_a_server_is_in_the_trace_of_a_caller_in_another_language,
         ak_o04_the_server_its_agents_turn_and_the_program_are_each_the_child_of_the_one_before,
         ak_o06_a_failed_call_of_another_language_is_an_error_with_its_exception_at_both_ends,
@@ -36,9 +42,10 @@ async fn served(collector: &SpanCollector, agent: &str) -> Served {
 }
 
 /// A command against it, whose spans are collected too.
-async fn command(collector: &SpanCollector, served: &Served, line: &[&str]) -> Output {
+async fn command(wire: Wire, collector: &SpanCollector, served: &Served, line: &[&str]) -> Output {
     let mut command = program();
-    command.args(line).args(["-a", served.url()]).env("A2ACLI_API_KEY", ALICE).envs(collector.variables());
+    command.args(line).args(["-a", served.url(), "--transport", &wire.to_string()]);
+    command.env("A2ACLI_API_KEY", ALICE).envs(collector.variables());
     let ended = soon("the command ends", command.stdin(Stdio::null()).output()).await;
     ended.expect("the program starts")
 }
@@ -131,8 +138,7 @@ async fn ak_o04_the_server_its_agents_turn_and_the_program_are_each_the_child_of
     assert_eq!(said, format!("00-{TRACE}-{}-01\nvendor=x\n", turn.id), "what the program is told");
 }
 
-#[tokio::test]
-async fn ak_o04_each_span_over_two_hops_is_the_child_of_the_one_before() {
+async fn ak_o04_each_span_over_two_hops_is_the_child_of_the_one_before(wire: Wire) {
     let collector = SpanCollector::start().await;
     let last = served(&collector, "echo").await;
     let script = format!(
@@ -142,7 +148,7 @@ async fn ak_o04_each_span_over_two_hops_is_the_child_of_the_one_before() {
     );
     let (_scratch, directory) = files(&[("hop.sh", &script)]);
     let first = served(&collector, &format!("exec:{}", directory.join("hop.sh").display())).await;
-    let sent = command(&collector, &first, &["send", "go"]).await;
+    let sent = command(wire, &collector, &first, &["send", "go"]).await;
     assert!(sent.status.success(), "{sent:?}");
 
     let root =
@@ -183,13 +189,12 @@ async fn a_command_is_in_the_trace_that_its_environment_names() {
 // ---------------------------------------------------------------------------------------------------
 // What spans say
 
-#[tokio::test]
-async fn ak_o05_both_ends_say_the_same_of_agent_and_message() {
+async fn ak_o05_both_ends_say_the_same_of_agent_and_message(wire: Wire) {
     let collector = SpanCollector::start().await;
     let served = served(&collector, "echo").await;
     let metadata =
         r#"{"tier": "gold", "weight": 1.5, "count": 3, "urgent": true, "nested": {"a": 1}, "none": null}"#;
-    let sent = command(&collector, &served, &["send", "grüß dich", "--metadata", metadata]).await;
+    let sent = command(wire, &collector, &served, &["send", "grüß dich", "--metadata", metadata]).await;
     assert!(sent.status.success(), "{sent:?}");
     let client = collector.span("the caller's", is(SpanKind::Client, "SendStreamingMessage")).await;
     let server = collector.span("the server's", is(SpanKind::Server, "SendStreamingMessage")).await;
@@ -212,14 +217,13 @@ async fn ak_o05_both_ends_say_the_same_of_agent_and_message() {
     assert_eq!((&*client.service, &*server.service), ("a2a-webcap", "a2a-webcap"));
 }
 
-#[tokio::test]
-async fn what_a_caller_puts_into_a_span_is_bounded() {
+async fn what_a_caller_puts_into_a_span_is_bounded(wire: Wire) {
     let collector = SpanCollector::start().await;
     let served = served(&collector, "echo").await;
     let many = (0..100).map(|number| (format!("key-{number:03}"), Value::from("é".repeat(500))));
     let long = [("k".repeat(65), Value::from("x"))];
     let metadata = Value::Object(many.chain(long).collect()).to_string();
-    let sent = command(&collector, &served, &["send", "go", "--metadata", &metadata]).await;
+    let sent = command(wire, &collector, &served, &["send", "go", "--metadata", &metadata]).await;
     assert!(sent.status.success(), "{sent:?}");
     for kind in [SpanKind::Client, SpanKind::Server] {
         let span = collector.span("it", is(kind, "SendStreamingMessage")).await;
@@ -259,11 +263,10 @@ async fn a_turn_says_in_which_state_it_has_left_its_task(wire: Wire) {
     assert_eq!((plain.attribute("a2a.task.state"), plain.is_error), ("", false));
 }
 
-#[tokio::test]
-async fn ak_o06_a_failed_call_is_an_error_with_the_same_exception_at_both_ends() {
+async fn ak_o06_a_failed_call_is_an_error_with_the_same_exception_at_both_ends(wire: Wire) {
     let collector = SpanCollector::start().await;
     let served = served(&collector, "echo").await;
-    let failed = command(&collector, &served, &["task", "get", "no-such-task"]).await;
+    let failed = command(wire, &collector, &served, &["task", "get", "no-such-task"]).await;
     assert!(!failed.status.success());
     let mut said = Vec::new();
     for kind in [SpanKind::Client, SpanKind::Server] {
@@ -306,11 +309,10 @@ fn calls(spans: &[Seen], kind: SpanKind) -> BTreeMap<(String, String), u64> {
     calls
 }
 
-#[tokio::test]
-async fn ak_o08_caller_server_and_metrics_count_the_same_calls_by_outcome() {
+async fn ak_o08_caller_server_and_metrics_count_the_same_calls_by_outcome(wire: Wire) {
     let collector = SpanCollector::start().await;
     let served = served(&collector, "demo").await;
-    let sent = command(&collector, &served, &["send", "-o", "json", "hello"]).await;
+    let sent = command(wire, &collector, &served, &["send", "-o", "json", "hello"]).await;
     let sent: Value = serde_json::from_slice(&sent.stdout).unwrap();
     for line in [
         &["task", "delete", sent["task"]["id"].as_str().unwrap()][..],
@@ -321,7 +323,7 @@ async fn ak_o08_caller_server_and_metrics_count_the_same_calls_by_outcome() {
         &["task", "cancel", "no-such-task"],
         &["task", "get", "another"],
     ] {
-        command(&collector, &served, line).await;
+        command(wire, &collector, &served, line).await;
     }
     let counted = counted(&served).await;
     let total: u64 = counted.values().sum();
@@ -337,13 +339,12 @@ async fn ak_o08_caller_server_and_metrics_count_the_same_calls_by_outcome() {
     assert_eq!(of("authenticate", "ok"), Some(8));
 }
 
-#[tokio::test]
-async fn ak_o09_a_call_takes_its_caller_as_long_as_the_server_and_little_longer() {
+async fn ak_o09_a_call_takes_its_caller_as_long_as_the_server_and_little_longer(wire: Wire) {
     let collector = SpanCollector::start().await;
     // The demo agent may answer with a message, and a streaming send to such an agent is answered before it is in the log.
     let served = served(&collector, "echo").await;
     for line in [&["send", "--async", "stream 5 10ms"][..], &["send", "hello"], &["task", "list"]] {
-        assert!(command(&collector, &served, line).await.status.success());
+        assert!(command(wire, &collector, &served, line).await.status.success());
     }
     collector.count("the server's spans", 7, |span| span.kind == SpanKind::Server).await;
     let spans = collector.spans();

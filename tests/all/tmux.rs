@@ -178,7 +178,7 @@ async fn cli_nothing_has_a_colour_in_a_terminal_and_records_are_text_there() {
     let world = World::demo().await;
     for environment in [&[("NO_COLOR", "1")][..], &[("CLICOLOR_FORCE", "0")]] {
         let Some(pane) = Pane::open(&world, 160, environment) else { return };
-        pane.enter("clear; \"$A2A\" send --debug 'stream 20 30ms' | grep State; \"$A2A\" nonsense");
+        pane.enter("clear; A2A_WEBCAP_LOG=a2a_webcap::cli=debug \"$A2A\" send --debug 'stream 20 30ms' | grep State; \"$A2A\" nonsense");
         pane.until("the line is there", begins_live).await;
         assert!(!pane.coloured().contains("\u{1b}[3"), "{:?}", pane.coloured());
         let rows = pane.until_ready("both have ended").await;

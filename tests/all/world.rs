@@ -100,7 +100,7 @@ impl World {
     }
 
     pub(crate) async fn client(&self, key: &str) -> Client {
-        let mut client = Client::builder(self.url()).credentials(Credentials::api_key(key));
+        let mut client = self.wire.client(self.url()).credentials(Credentials::api_key(key));
         if self.wire == Wire::Pipes {
             let door = self.server.door().clone();
             client = client.over(move || door.connect());

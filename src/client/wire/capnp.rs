@@ -43,9 +43,10 @@ impl Calls {
         text
     }
 
-    fn write(&mut self, direction: Direction, mut frame: &[u8], out: &mut String) -> capnp::Result<()> {
+    fn write(&mut self, direction: Direction, frame: &[u8], out: &mut String) -> capnp::Result<()> {
         let options = ReaderOptions { traversal_limit_in_words: Some(MOST_WORDS), nesting_limit: DEEPEST };
-        let reader = capnp::serialize::read_message_from_flat_slice(&mut frame, options)?;
+        // A copy: a frame may begin anywhere in memory, and words may not.
+        let reader = capnp::serialize::read_message(frame, options)?;
         let sent = direction == Direction::Sent;
         match reader.get_root::<message::Reader<'_>>()?.which()? {
             message::Bootstrap(bootstrap) => {

@@ -12,7 +12,7 @@ mod objects;
 use std::fmt;
 use std::time::Duration;
 
-use a2a_webcap::client::{Binding, Endpoint, local};
+use a2a_webcap::client::{Binding, Client, ClientBuilder, Endpoint, local};
 use a2a_webcap::fault::Result;
 use a2a_webcap::limits::WireLimits;
 use a2a_webcap::server::{Builder, Server};
@@ -48,6 +48,11 @@ impl Wire {
     /// A server's settings, as this wire needs them.
     fn prepare(self, builder: Builder) -> Builder {
         if self == Self::Pipes { builder.without_socket() } else { builder }
+    }
+
+    /// A client of the server there.
+    pub(crate) fn client(self, url: impl Into<String>) -> ClientBuilder {
+        Client::builder(url).binding(self.binding())
     }
 
     /// A connection to a server of this process.

@@ -1,5 +1,6 @@
 //! The object that the server calls: decodes what comes and hands it to a sink.
 
+use std::pin::pin;
 use std::rc::Rc;
 
 use capnweb::{Call, CallId, Error};
@@ -28,11 +29,12 @@ pub(in super::super) struct Ear {
 }
 
 /// One call.
-pub(super) struct Told {
-    pub(super) id: CallId,
-    pub(super) call: Call<Ear>,
+struct Told {
+    id: CallId,
+    method: &'static str,
+    arguments: std::vec::IntoIter<Value>,
     /// Its bytes, as long as it is in use.
-    pub(super) held: Held,
+    held: Held,
 }
 
 impl Ear {
@@ -40,18 +42,21 @@ impl Ear {
         Self { told: None, function: None }
     }
 
-    /// Takes a call. What is called here and does not exist is no function.
-    pub(super) fn hear(&self, told: Told) -> std::result::Result<(), Error> {
-        let is_there = match (self.function, &*told.call.path) {
-            (Some(_), []) => true,
-            (None, [name]) => name.as_name().is_some_and(|name| METHODS.contains(&name)),
-            _ => false,
+    /// Takes a call of an object of ours. What is called and does not exist is no function.
+    pub(super) fn hear(call: Call<Self>, held: Held) -> std::result::Result<(), Error> {
+        let Call { id, target, path, arguments } = call;
+        let named = |name: &str| METHODS.into_iter().find(|method| *method == name);
+        let method = match (target.function, &*path) {
+            (Some(method), []) => Some(method),
+            (None, [name]) => name.as_name().and_then(named),
+            _ => None,
         };
-        match &self.told {
-            Some(sender) if is_there && told.call.arguments.is_some() => {
+        match (&target.told, method, arguments) {
+            (Some(sender), Some(method), Some(arguments)) => {
+                let told = Told { id, method, arguments: arguments.into_iter(), held };
                 sender.send(told).map_err(|_| error_of(&late()))
             }
-            _ => Err(Error::not_a_function(&told.call.path)),
+            _ => Err(Error::not_a_function(&path)),
         }
     }
 }
@@ -78,17 +83,21 @@ pub(in super::super) fn listen(stub: &Stub, sink: impl Sink) -> Value {
     record(METHODS.into_iter().filter(has).map(|method| (method, object(Some(method)))))
 }
 
-/// Hands calls on to a sink, one after the other, until the server has let go of every object.
+/// Hands calls on to a sink, one after the other, until the server has let go of every object or the connection is over.
 async fn attend(talk: Rc<Talk>, sink: impl Sink, mut calls: mpsc::UnboundedReceiver<Told>) {
+    let mut over = pin!(talk.line().closed());
     let mut ended = false;
-    while let Some(Told { id, call, held }) = calls.recv().await {
-        let Call { target, path, arguments, .. } = call;
-        let method = target.function.or_else(|| path.first().and_then(|name| name.as_name()));
-        let mut arguments = arguments.unwrap_or_default().into_iter();
+    loop {
+        let told = tokio::select! {
+            biased;
+            told = calls.recv() => told,
+            _ = &mut over => None,
+        };
+        let Some(Told { id, method, mut arguments, held }) = told else { break };
         let mut next = || arguments.next().unwrap_or(Value::Undefined);
         let taken = match method {
             _ if ended => Err(late()),
-            Some("onEnd") => {
+            "onEnd" => {
                 ended = true;
                 match last(next(), next(), next()) {
                     Ok(end) => {
@@ -103,23 +112,23 @@ async fn attend(talk: Rc<Talk>, sink: impl Sink, mut calls: mpsc::UnboundedRecei
                 Err(fault) => Err(fault),
             },
         };
-        drop((target, held));
+        drop(held);
         let answer = taken.map(|()| Value::Undefined).map_err(|fault| error_of(&fault));
         talk.step(|session| session.answer(id, answer));
     }
 }
 
-fn event(method: Option<&str>, argument: Value) -> Result<TaskEvent> {
+fn event(method: &str, argument: Value) -> Result<TaskEvent> {
     Ok(match method {
-        Some("onTask") => {
+        "onTask" => {
             let (task, at) = numbered(argument)?;
             TaskEvent::task(task, at)
         }
-        Some("onStatusUpdate") => {
+        "onStatusUpdate" => {
             let (update, at) = numbered(argument)?;
             TaskEvent::status(update, at)
         }
-        Some("onArtifactUpdate") => {
+        "onArtifactUpdate" => {
             let (update, at) = numbered(argument)?;
             TaskEvent::artifact(update, at)
         }

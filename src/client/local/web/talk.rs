@@ -9,7 +9,7 @@ use capnweb::{Action, CallId, Cause, Closed, Error, Limits, QuestionId, Session}
 use tokio::sync::oneshot;
 
 use super::super::call::Errands;
-use super::ear::{Ear, Told};
+use super::ear::Ear;
 use super::error::{error_of, fault_of};
 use super::values::Value;
 use crate::fault::{Fault, FaultKind, Result};
@@ -68,6 +68,10 @@ impl Talk {
         }
     }
 
+    pub(super) fn line(&self) -> &Rc<Line> {
+        &self.line
+    }
+
     pub(super) fn errands(&self) -> &Errands {
         &self.errands
     }
@@ -96,13 +100,13 @@ impl Talk {
 impl Answers {
     /// Hands a call of the server on. One that nobody can take is refused at once.
     fn hear(&self, call: capnweb::Call<Ear>) {
-        let (id, target) = (call.id, call.target.clone());
+        let id = call.id;
         let held = match self.talk.line.hold(self.bytes) {
             Ok(held) => held,
             Err(CloseReason::Refused { fault, .. }) => return self.talk.line.refuse(fault),
             Err(reason) => return self.refuse(id, error_of(&reason.fault())),
         };
-        if let Err(error) = target.hear(Told { id, call, held }) {
+        if let Err(error) = Ear::hear(call, held) {
             self.refuse(id, error);
         }
     }
