@@ -15,7 +15,7 @@
 //! # Ok(()) }
 //! ```
 //!
-//! What is not here: TLS (a `wss` address is refused), the other bindings, and any state between two runs of
+//! What is not here: TLS (a `wss` address is refused), A2A's standard bindings, and any state between two runs of
 //! a program. In a browser only [`local`] works, over the page's own WebSocket.
 
 mod authority;

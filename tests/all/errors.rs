@@ -1,7 +1,7 @@
 //! Failures: each is typed, none hangs, and the next call works.
 
 use a2a_webcap::agent::{Agent, AgentError, Turn, Updates};
-use a2a_webcap::client::{Client, Credentials, Cursor, RetryPolicy};
+use a2a_webcap::client::{Credentials, Cursor, RetryPolicy};
 use a2a_webcap::fault::{A2A_DOMAIN, Fault, FaultKind, OWN_DOMAIN};
 use a2a_webcap::model::{
     AgentCard, AgentExtension, DeleteTaskPushNotificationConfigRequest, EndReason,

@@ -82,6 +82,7 @@ mod tenants_serve;
 mod tmux;
 mod upkeep;
 mod web;
+mod web_client;
 mod web_scenarios;
 mod wire;
 mod world;

@@ -212,5 +212,6 @@ fn session_limits(wire: &WireLimits) -> Limits {
     limits
 }
 
-/// What the server may have kept for it, in arguments and results, as a multiple of the longest message.
-const KEPT_MESSAGES: usize = 4;
+/// What the server may have kept for it, in arguments and results, as a multiple of the longest message. The line's own
+/// bound of what is in use is lower, and comes first.
+const KEPT_MESSAGES: usize = 8;
