@@ -2,10 +2,12 @@
 
 use std::process::{Output, Stdio};
 
+use a2a_webcap::model::{Message, TaskState};
+use futures::future::join;
 use serde_json::Value;
 use tokio::io::AsyncWriteExt as _;
 
-use crate::cli::{Scratch, err, json, out, program, run};
+use crate::cli::{Scratch, err, ids, json, out, program, run};
 use crate::world::{ALICE, World, soon, until};
 
 /// Runs a command line as Alice, with some of the environment.
@@ -186,6 +188,39 @@ async fn cli_json_lines_end_with_the_error_when_a_stream_fails() {
     let lines: Vec<Value> = out(&output).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(lines.last().unwrap()["error"]["code"], "A2ACLI_ERR_TIMEOUT");
     assert!(lines.len() > 1 && output.status.code() == Some(5), "{lines:?}");
+}
+
+#[tokio::test]
+async fn cli_streamed_text_is_fields_and_blocks_that_never_stand_in_each_other() {
+    let (world, mut stage) = World::puppet().await;
+    let playing = async {
+        let cue = stage.turn().await;
+        cue.works().await;
+        cue.says("one\u{1b}[m").await;
+        cue.updates.state(TaskState::Working, None).await.unwrap();
+        cue.says(" two").await;
+        cue.updates.progress("half").await.unwrap();
+        cue.says(" three\n").await;
+        cue.updates.complete_with(Message::agent("done")).await.unwrap();
+        cue.end();
+    };
+    let (output, ()) = join(run(&world, &["send", "--stream", "go"]), playing).await;
+    let (stdout, ids) = (out(&output), ids(out(&output)));
+    let expected = format!(
+        "{ids}State: submitted\nState: working\nArtifact text:\none\u{fffd}[m two\n\n\
+         State: working\nMessage:\nhalf\n\nArtifact text:\n three\n\n\
+         {ids}State: completed\nMessage:\ndone\n\n"
+    );
+    assert_eq!((stdout, err(&output)), (&*expected, ""));
+
+    let id = ids.lines().next().unwrap().strip_prefix("Task ID: ").unwrap();
+    let over = run(&world, &["task", "subscribe", id]).await;
+    let whole = out(&over).strip_suffix(&format!("{ids}State: completed\n")).expect("the end tells it again");
+    assert_eq!(whole, out(&run(&world, &["task", "get", id]).await), "and what was said is said once");
+    let last = format!("{ids}State: completed\nMessage:\ndone\n\n");
+    for (after, expected) in [("6", format!("{ids}Artifact text:\n three\n\n{last}")), ("7", last.clone())] {
+        assert_eq!(out(&run(&world, &["task", "subscribe", id, "--after", after]).await), expected);
+    }
 }
 
 #[tokio::test]
