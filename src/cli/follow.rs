@@ -198,7 +198,9 @@ pub(super) fn remark_on(reach: &Reach, state: TaskState, id: &Id, output: &mut O
         TaskState::Failed | TaskState::Rejected | TaskState::Canceled => {
             output.remark(&format!("warning: the task is {state}"));
         }
-        TaskState::Submitted | TaskState::Working => output.remark(&format!("to follow it: {follow}")),
+        TaskState::Submitted | TaskState::Working | TaskState::Unspecified => {
+            output.remark(&format!("to follow it: {follow}"))
+        }
         TaskState::Completed => {}
     }
 }

@@ -8,6 +8,7 @@ use serde_json::Value;
 use tokio::io::AsyncWriteExt as _;
 
 use crate::cli::{Scratch, err, ids, json, out, program, run};
+use crate::foreign::{Foreign, TASK};
 use crate::world::{ALICE, World, soon, until};
 
 /// Runs a command line as Alice, with some of the environment.
@@ -90,6 +91,37 @@ async fn cli_waits_stop_when_the_agent_asks_however_they_wait() {
         assert_eq!(output.status.code(), Some(0));
         assert!(out(&output).contains("State: input-required"), "{}", out(&output));
         assert!(err(&output).contains("send --task-id "), "{}", err(&output));
+    }
+}
+
+/// Runs a command line against a server that is not ours, and asks nobody who they are.
+async fn run_at(foreign: &Foreign, line: &[&str]) -> Output {
+    let mut command = program();
+    command.args(line).args(["-a", foreign.url()]).stdin(Stdio::null());
+    soon("the command ends", command.output()).await.unwrap()
+}
+
+const OFTEN: [&str; 2] = ["--poll-interval", "20ms"];
+
+#[tokio::test(flavor = "local")]
+async fn cli_a_task_in_the_unspecified_state_is_reported_as_it_is_and_waited_for() {
+    let unspecified = Foreign::start(&[TaskState::Unspecified]).await;
+    let seen = run_at(&unspecified, &["task", "get", TASK]).await;
+    assert!(out(&seen).ends_with("State: unspecified\n"), "{}{}", out(&seen), err(&seen));
+    let seen = json(&run_at(&unspecified, &["send", "--async", "-o", "json", "hi"]).await);
+    assert_eq!(seen["task"]["status"]["state"], "TASK_STATE_UNSPECIFIED");
+
+    for line in [&["send", "hi"][..], &["task", "get", "--wait", TASK]] {
+        let waiting = Foreign::start(&[TaskState::Unspecified]).await;
+        let late = run_at(&waiting, &[line, &OFTEN, &["--timeout", "1s", "-o", "json"]].concat()).await;
+        assert_eq!(json(&late)["error"]["code"], "A2ACLI_ERR_TIMEOUT", "{line:?}");
+        assert!(late.status.code() == Some(5) && waiting.looked() > 3, "{line:?}: {}", waiting.looked());
+
+        let states = [TaskState::Unspecified, TaskState::Unspecified, TaskState::InputRequired];
+        let asking = Foreign::start(&states).await;
+        let asked = run_at(&asking, &[line, &OFTEN].concat()).await;
+        assert!(out(&asked).contains("State: input-required\n"), "{line:?}: {}", err(&asked));
+        assert!((3..=4).contains(&asking.looked()), "{line:?}: {}", asking.looked());
     }
 }
 
