@@ -2,7 +2,7 @@
 
 use std::process::{Output, Stdio};
 
-use a2a_webcap::model::{Message, TaskState};
+use a2a_webcap::model::{EndReason, Message, TaskState};
 use futures::future::join;
 use serde_json::Value;
 use tokio::io::AsyncWriteExt as _;
@@ -123,6 +123,25 @@ async fn cli_a_task_in_the_unspecified_state_is_reported_as_it_is_and_waited_for
         assert!(out(&asked).contains("State: input-required\n"), "{line:?}: {}", err(&asked));
         assert!((3..=4).contains(&asking.looked()), "{line:?}: {}", asking.looked());
     }
+}
+
+#[tokio::test(flavor = "local")]
+async fn cli_a_wait_whose_stream_fails_asks_for_the_state_until_the_task_stops() {
+    let send = &["send", "hi", "-o", "json"][..];
+    let wait = &["task", "get", "--wait", TASK, "-o", "json"][..];
+    for (line, end) in [(send, EndReason::Failed), (wait, EndReason::Failed), (send, EndReason::Gap)] {
+        let states = [TaskState::Working, TaskState::Completed];
+        let foreign = Foreign::whose_streams_end(end, &states).await;
+        let output = run_at(&foreign, line).await;
+        let answer = json(&output);
+        let task = answer.get("task").unwrap_or(&answer);
+        assert_eq!(task["status"]["state"], "TASK_STATE_COMPLETED", "{line:?} {end:?}: {}", err(&output));
+        assert!(err(&output).ends_with("; asking for the state instead\n"), "{}", err(&output));
+        assert_eq!((foreign.streams(), foreign.looked()), (1, 3), "two looks to the end, one for the answer");
+    }
+    let taken_back = Foreign::whose_streams_end(EndReason::Revoked, &[TaskState::Completed]).await;
+    let output = run_at(&taken_back, send).await;
+    assert_eq!((output.status.code(), taken_back.looked()), (Some(1), 0), "{}", out(&output));
 }
 
 #[tokio::test]
