@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
-use super::Context;
+use super::{Context, Work};
 use crate::authority::{EndCause, StreamPass};
 use crate::engine::{Feed, Outlook};
 use crate::fault::Fault;
@@ -162,12 +162,11 @@ fn ended_by(progress: &Progress, cause: &EndCause) -> StreamEnd {
 
 /// Runs a stream beside its connection's other work. It ends with the connection, whose objects are then
 /// dropped.
-pub(super) fn run(context: &Rc<Context>, stream: impl Future<Output = ()> + 'static) {
+pub(super) fn run(context: &Rc<Context>, work: Work, stream: impl Future<Output = ()> + 'static) {
     let live = super::LiveGuard::stream(context);
-    // A server that stops waits for the word that the stream ends: lines are closed when every permit is gone.
-    let permit = context.shutdown.permit();
     tokio::task::spawn_local(async move {
         stream.await;
-        drop((live, permit));
+        // A server that stops waits for the word that the stream ends.
+        drop((live, work));
     });
 }

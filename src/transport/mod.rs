@@ -51,7 +51,7 @@ pub use close::{CloseReason, code};
 pub use driver::Driver;
 pub use frames::{FrameQueue, Frames};
 pub use handle::{ConnectionHandle, Counters};
-pub use line::{Held, Line, Speaker};
+pub use line::{Held, Line, Speaker, Work};
 pub use rpc::Rpc;
 #[cfg(not(target_arch = "wasm32"))]
 pub use websocket::WebSocket;
