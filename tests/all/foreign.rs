@@ -73,9 +73,10 @@ impl Foreign {
             request.push(stream.read_u8().await.expect("a whole request"));
         }
         let request = String::from_utf8(request).expect("a request");
-        let key = request.lines().filter_map(|line| line.split_once(": "));
-        let key = key.filter(|(name, _)| name.eq_ignore_ascii_case("sec-websocket-key")).map(|(_, key)| key);
-        let key = derive_accept_key(key.last().expect("an upgrade").as_bytes());
+        let is_key = |name: &str| name.eq_ignore_ascii_case("sec-websocket-key");
+        let mut headers = request.lines().filter_map(|line| line.split_once(": "));
+        let (_, key) = headers.find(|(name, _)| is_key(name)).expect("an upgrade");
+        let key = derive_accept_key(key.as_bytes());
         let answer = format!(
             "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
              sec-websocket-accept: {key}\r\n\r\n"
