@@ -27,7 +27,7 @@ enum Flag {
 
 enum TaskState {
   # Numbers are the proto's.
-  unspecified @0;    # Refused, but for a filter, where it means "any".
+  unspecified @0;    # Neither terminal nor interrupted; in a filter "any". This server's tasks are never in it.
   submitted @1;
   working @2;
   completed @3;      # terminal

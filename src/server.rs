@@ -134,8 +134,8 @@ impl Server {
         self.recovery.as_ref()
     }
 
-    /// Takes no more connections and no more sends from clients (these are left unanswered until their line closes), gives
-    /// what runs the drain timeout, and ends. Streams of tasks that
+    /// Takes no more connections and no more sends from clients (these are left unanswered until their line closes, which
+    /// is at once where nothing else runs on it), gives what runs the drain timeout, and ends. Streams of tasks that
     /// nobody works on end with `detached` at once, the others when the agent's turn is over, at the latest when the
     /// time is. What has not ended by then is recovered by the next server on the same store, which is closed and free
     /// for it when this is done.
@@ -545,19 +545,19 @@ struct Worker {
 }
 
 impl Worker {
-    /// What the objects of a new connection share.
-    fn context(&self) -> Rc<Context> {
-        Context::new(Arc::clone(&self.service), self.shutdown.clone())
+    /// What the objects of a new connection share, or those of a batch, which has no line.
+    fn context(&self, line: Option<&Rc<Line>>) -> Rc<Context> {
+        Context::new(Arc::clone(&self.service), self.shutdown.clone(), line)
     }
 }
 
 impl WorkerRoutes for Worker {
     fn bootstrap(&self, _: ConnectionInfo, connection: &Rc<ConnectionHandle>) -> ::capnp::capability::Client {
-        capnp::bootstrap(self.context(), Rc::clone(connection))
+        capnp::bootstrap(self.context(Some(connection.line())), Rc::clone(connection))
     }
 
     fn capnweb(&self, _: ConnectionInfo, line: &Rc<Line>) -> Box<dyn Speaker> {
-        capnweb::speaker(self.context(), line)
+        capnweb::speaker(self.context(Some(line)), line)
     }
 
     fn capnweb_batch(
@@ -566,7 +566,7 @@ impl WorkerRoutes for Worker {
         body: Bytes,
         deadline: Instant,
     ) -> LocalBoxFuture<'static, Result<Bytes, MalformedBatch>> {
-        let (context, limits) = (self.context(), self.wire.clone());
+        let (context, limits) = (self.context(None), self.wire.clone());
         Box::pin(async move {
             match capnweb::batch(context, limits, body, deadline).await {
                 capnweb::Answered::Frames(frames) => Ok(frames),

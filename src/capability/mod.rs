@@ -10,6 +10,7 @@ mod session;
 mod task;
 
 use std::cell::Cell;
+use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +26,8 @@ use crate::fault::Result;
 use crate::model::{SendMessageRequest, SendMessageResponse};
 use crate::operations::Caller;
 use crate::service::AgentService;
-use crate::shutdown::Shutdown;
+use crate::shutdown::{Permit, Shutdown};
+use crate::transport::{self, Line};
 
 /// What the objects of one connection share.
 #[derive(Debug)]
@@ -34,6 +36,8 @@ pub struct Context {
     pub service: Arc<AgentService>,
     /// Says when the server stops: streams then end with `detached` when their tasks go no further.
     pub shutdown: Shutdown,
+    /// None where there is a batch in place of a connection.
+    line: Option<Rc<Line>>,
     live: Live,
 }
 
@@ -47,9 +51,9 @@ pub struct Live {
 }
 
 impl Context {
-    /// The objects of a new connection.
-    pub fn new(service: Arc<AgentService>, shutdown: Shutdown) -> Rc<Self> {
-        Rc::new(Self { service, shutdown, live: Live::default() })
+    /// The objects of a new connection, or of a batch, which has no line.
+    pub fn new(service: Arc<AgentService>, shutdown: Shutdown, line: Option<&Rc<Line>>) -> Rc<Self> {
+        Rc::new(Self { service, shutdown, line: line.cloned(), live: Live::default() })
     }
 
     /// How many objects live.
@@ -64,21 +68,59 @@ impl Context {
         request: SendMessageRequest,
         turn_timeout: Option<Duration>,
     ) -> Result<SendMessageResponse> {
-        self.takes_sends().await;
-        let _permit = self.shutdown.permit();
+        let _work = self.sends().await;
         self.service.send(caller, request, turn_timeout).await
     }
 
     /// Resolves at once, unless the server stops: then never. Whoever sends something is told that the line is lost, when
     /// it is, and sends it again to the next server; nobody here has taken it.
-    async fn takes_sends(&self) {
+    async fn sends(&self) -> Work {
         if self.shutdown.is_stopping() {
             std::future::pending::<()>().await;
         }
+        self.work()
+    }
+
+    /// Says that something is under way which the peer waits for.
+    fn work(&self) -> Work {
+        Work { _line: self.keeps_line(), _permit: self.shutdown.permit() }
+    }
+
+    /// Keeps a stopping server from closing the line, where there is one.
+    fn keeps_line(&self) -> Option<transport::Work> {
+        self.line.as_ref().map(Line::work)
+    }
+
+    /// The operations, for a call.
+    fn serving(&self) -> Serving<'_> {
+        Serving { service: &self.service, _line: self.keeps_line() }
     }
 
     fn clock(&self) -> &Clock {
         self.service.clock()
+    }
+}
+
+/// Something that the peer waits for. Its line is not closed meanwhile, and a server that stops waits for it, unless it
+/// began after that.
+#[derive(Debug)]
+struct Work {
+    _line: Option<transport::Work>,
+    _permit: Option<Permit>,
+}
+
+/// The operations, while a call is under way. Its line is not closed meanwhile.
+#[derive(Debug)]
+pub struct Serving<'a> {
+    service: &'a AgentService,
+    _line: Option<transport::Work>,
+}
+
+impl Deref for Serving<'_> {
+    type Target = AgentService;
+
+    fn deref(&self) -> &AgentService {
+        self.service
     }
 }
 

@@ -10,12 +10,12 @@ use futures::future::LocalBoxFuture;
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
-use super::Context;
+use super::{Context, Work};
 use crate::authority::{EndCause, StreamPass};
 use crate::engine::{Feed, Outlook};
 use crate::fault::Fault;
 use crate::model::{EndReason, Message, StreamEnd};
-use crate::shutdown::{Permit, Shutdown};
+use crate::shutdown::Shutdown;
 use crate::stream::{Opening, Progress, Sink, drive};
 
 /// The client's own object, as a binding sees it.
@@ -164,30 +164,28 @@ fn ended_by(progress: &Progress, cause: &EndCause) -> StreamEnd {
 
 /// Runs a stream beside its connection's other work. It ends with the connection, whose objects are then
 /// dropped.
-pub(super) fn run(context: &Rc<Context>, stream: impl Future<Output = LastCall> + 'static) {
+pub(super) fn run(context: &Rc<Context>, work: Work, stream: impl Future<Output = LastCall> + 'static) {
     let live = super::LiveGuard::stream(context);
-    // A server that stops waits for the word that the stream ends: lines are closed when every permit is gone.
-    let permit = context.shutdown.permit();
     let shutdown = context.shutdown.clone();
     tokio::task::spawn_local(async move {
         let last = stream.await;
         drop(live);
         if let Some(last) = last {
             // By itself: a client that never answers should cost this call and not a whole stream.
-            tokio::task::spawn_local(wait_for_answer(last, shutdown, permit));
+            tokio::task::spawn_local(wait_for_answer(last, shutdown, work));
         }
     });
 }
 
 /// Waits for the client's answer; a server that stops waits for a moment.
-async fn wait_for_answer(mut last: LocalBoxFuture<'static, ()>, shutdown: Shutdown, permit: Option<Permit>) {
+async fn wait_for_answer(mut last: LocalBoxFuture<'static, ()>, shutdown: Shutdown, work: Work) {
     let enough = async {
         shutdown.stopping().await;
         sleep(SEND_GRACE).await;
     };
     tokio::select! {
         () = &mut last => return,
-        () = enough => drop(permit),
+        () = enough => drop(work),
     }
     last.await;
 }

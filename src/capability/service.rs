@@ -44,7 +44,7 @@ impl PublicService {
         tenant: Option<&str>,
         parameters: &ServiceParameters,
     ) -> Result<Session> {
-        let grant = self.context.service.authenticate_in(credentials, tenant, parameters).await?;
+        let grant = self.context.serving().authenticate_in(credentials, tenant, parameters).await?;
         Ok(Session::new(&self.context, grant))
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::observer::{Observer, Subscription};
 use super::task::{self, SendOptions, Started, TaskHandle};
-use super::{Context, GrantHandle, LiveGuard};
+use super::{Context, GrantHandle, LiveGuard, Serving};
 use crate::auth::Credentials;
 use crate::authority::{EndCause, Grant, Permissions, Policy};
 use crate::engine::Start;
@@ -70,8 +70,8 @@ impl Session {
     }
 
     /// The operations, for calls under this session's authority.
-    pub fn service(&self) -> &crate::service::AgentService {
-        &self.context.service
+    pub fn service(&self) -> Serving<'_> {
+        self.context.serving()
     }
 
     /// A caller with this session's authority.
@@ -126,7 +126,7 @@ impl Session {
 
     /// A handle on one of the principal's own tasks.
     pub async fn task(&self, id: Id) -> Result<TaskHandle> {
-        self.context.service.find(&self.caller(ServiceParameters::new()), &id).await?;
+        self.context.serving().find(&self.caller(ServiceParameters::new()), &id).await?;
         Ok(TaskHandle::new(&self.context, &self.grant, id))
     }
 
@@ -150,7 +150,7 @@ impl Session {
     /// Puts the session's end off to that of fresh credentials of the same principal, which must open the
     /// session's agent too. Answers with the new end; `None` is the end of the connection.
     pub async fn renew(&self, credentials: &Credentials) -> Result<Option<Timestamp>> {
-        let identity = self.context.service.authenticator().authenticate(credentials).await?;
+        let identity = self.context.serving().authenticator().authenticate(credentials).await?;
         if identity.principal.owner_key() != self.grant.owner_key() {
             let message = "these credentials are somebody else's: authenticate for a session of theirs";
             return Err(Fault::new(FaultKind::Forbidden, message));

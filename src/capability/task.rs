@@ -18,6 +18,7 @@ use crate::model::{
 use crate::operations::{Caller, Service as _};
 use crate::service::Begun;
 use crate::stream::Opening;
+use crate::transport;
 
 /// How a send differs from a plain one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,6 +37,8 @@ pub struct TaskHandle {
     grant: Arc<Grant>,
     id: Id,
     cancel_on_drop: bool,
+    /// Keeps the line, with which the task would be canceled.
+    _line: Option<transport::Work>,
 }
 
 /// A streaming send that was accepted.
@@ -60,11 +63,12 @@ pub enum StartedTask {
 
 impl TaskHandle {
     pub(super) fn new(context: &Rc<Context>, grant: &Arc<Grant>, id: Id) -> Self {
-        Self { context: Rc::clone(context), grant: Arc::clone(grant), id, cancel_on_drop: false }
+        Self { context: Rc::clone(context), grant: Arc::clone(grant), id, cancel_on_drop: false, _line: None }
     }
 
     pub(super) fn cancels_on_drop(&mut self, whether: bool) {
         self.cancel_on_drop = whether;
+        self._line = self.context.keeps_line().filter(|_| whether);
     }
 
     /// The task's id. It names the task and opens nothing.
@@ -80,7 +84,7 @@ impl TaskHandle {
     /// The task as it stands, with at most so many messages of its history.
     pub async fn get(&self, history_length: Option<u32>, parameters: ServiceParameters) -> Result<Arc<Task>> {
         let request = GetTaskRequest { history_length, ..GetTaskRequest::new(self.id.clone()) };
-        self.context.service.get_task(&self.caller(parameters), request).await
+        self.context.serving().get_task(&self.caller(parameters), request).await
     }
 
     /// Sends a message into the task and waits for what comes of it.
@@ -110,12 +114,12 @@ impl TaskHandle {
     /// Cancels the task.
     pub async fn cancel(&self, metadata: Option<Struct>, parameters: ServiceParameters) -> Result<Arc<Task>> {
         let request = CancelTaskRequest { metadata, ..CancelTaskRequest::new(self.id.clone()) };
-        self.context.service.cancel_task(&self.caller(parameters), request).await
+        self.context.serving().cancel_task(&self.caller(parameters), request).await
     }
 
     /// Deletes the task, which has to be finished. The handle is worth nothing afterwards.
     pub async fn delete(&self) -> Result<()> {
-        self.context.service.delete(&self.caller(ServiceParameters::new()), &self.id).await
+        self.context.serving().delete(&self.caller(ServiceParameters::new()), &self.id).await
     }
 
     /// Calls the observer with the task's events from `start` on.
@@ -126,11 +130,12 @@ impl TaskHandle {
         observer: impl Observer,
     ) -> Result<Subscription> {
         let caller = self.caller(parameters);
+        let work = self.context.work();
         let feed = self.context.service.feed(&caller, &self.id, start, FeedKind::Subscription).await?;
         let pass = self.grant.stream()?;
         let (subscription, detached) = Subscription::pair();
         let context = Rc::clone(&self.context);
-        observer::run(&self.context, async move {
+        observer::run(&self.context, work, async move {
             observer::follow(&context, pass, detached, (feed, Opening::None), observer).await
         });
         Ok(subscription)
@@ -197,18 +202,18 @@ pub(super) async fn start(
     options: SendOptions,
     observer: impl Observer,
 ) -> Result<Started> {
-    context.takes_sends().await;
+    let work = context.sends().await;
     let (subscription, detached) = Subscription::pair();
     let pass = caller.grant.stream()?;
     let shared = Rc::clone(context);
     if !context.service.may_reply_with_message(&caller, &request) {
         let begun = context.service.begin(&caller, request, options.turn_timeout).await?;
         let task = opened(context, &caller, &begun, options);
-        observer::run(context, async move { observe(&shared, pass, detached, begun, observer).await });
+        observer::run(context, work, async move { observe(&shared, pass, detached, begun, observer).await });
         return Ok(Started { task, subscription });
     }
     let (open, pending) = oneshot::channel();
-    observer::run(context, async move {
+    observer::run(context, work, async move {
         let begun = tokio::select! {
             biased;
             cause = pass.ended() => {

@@ -61,7 +61,6 @@ impl Failure {
         self.exit == exit::FAILURE
             && self.a2a_code.is_some()
             && !OTHER.contains(&self.code.as_str())
-            && !self.code.ends_with("_GAP")
             && !self.code.ends_with("_REVOKED")
     }
 }

@@ -6,19 +6,19 @@ use super::reach::Reach;
 use super::text;
 use crate::client::{Cursor, TaskEvent, TaskStream};
 use crate::model::{
-    GetTaskRequest, Id, StreamResponse, Task, TaskArtifactUpdateEvent, TaskState, TaskStatusUpdateEvent,
+    GetTaskRequest, Id, StreamResponse, Task, TaskArtifactUpdateEvent, TaskState, TaskStatus,
+    TaskStatusUpdateEvent,
 };
 
-/// Shows each event as it comes, and at the end the task's ids and state.
+/// Shows each event as it comes, and at the end, whichever it is, the task's ids and state.
 pub(super) async fn show(reach: &Reach, mut stream: TaskStream, output: &mut Output) -> Result<(), CliError> {
     let mut shown = Shown::default();
     output.live().start_beside_results();
-    while let Some(event) = next(reach, &mut stream, output).await? {
-        output.live().event(&event);
-        shown.event(&event, output)?;
-    }
-    shown.close_artifact(output)?;
+    let ended = show_events(reach, &mut stream, &mut shown, output).await;
+    let restated = if ended.is_err() { shown.restate(output) } else { shown.close_artifact(output) };
     output.live().stop();
+    ended?;
+    restated?;
     if let Some((state, id)) = shown.concluded.zip(stream.task_id()) {
         remark_on(reach, state, id, output);
         return Ok(());
@@ -26,14 +26,27 @@ pub(super) async fn show(reach: &Reach, mut stream: TaskStream, output: &mut Out
     // Nothing was left of the stream: the task still says where it stands.
     let Some(id) = stream.task_id().cloned().filter(|_| !shown.message) else { return Ok(()) };
     let task = reach.answer(reach.client.get_task(GetTaskRequest::new(id))).await?;
-    let state = task.state();
-    let id = task.id.clone();
     if output.is_json() {
-        output.line(&StreamResponse::Task(task))?;
-    } else {
+        output.line(&StreamResponse::Task(task.clone()))?;
+    } else if shown.ids.is_none() {
         output.raw(&text::task(&task))?;
+    } else {
+        shown.conclude(&task.status, output)?;
     }
-    remark_on(reach, state, &id, output);
+    remark_on(reach, task.state(), &task.id, output);
+    Ok(())
+}
+
+async fn show_events(
+    reach: &Reach,
+    stream: &mut TaskStream,
+    shown: &mut Shown,
+    output: &mut Output,
+) -> Result<(), CliError> {
+    while let Some(event) = next(reach, stream, output).await? {
+        output.live().event(&event);
+        shown.event(&event, output)?;
+    }
     Ok(())
 }
 
@@ -185,7 +198,9 @@ pub(super) fn remark_on(reach: &Reach, state: TaskState, id: &Id, output: &mut O
         TaskState::Failed | TaskState::Rejected | TaskState::Canceled => {
             output.remark(&format!("warning: the task is {state}"));
         }
-        TaskState::Submitted | TaskState::Working => output.remark(&format!("to follow it: {follow}")),
+        TaskState::Submitted | TaskState::Working | TaskState::Unspecified => {
+            output.remark(&format!("to follow it: {follow}"))
+        }
         TaskState::Completed => {}
     }
 }
@@ -193,34 +208,51 @@ pub(super) fn remark_on(reach: &Reach, state: TaskState, id: &Id, output: &mut O
 /// What of a stream is on the screen.
 #[derive(Default)]
 struct Shown {
+    /// The task and its conversation.
+    ids: Option<(Id, Option<Id>)>,
+    /// What was shown last of where the task stands.
+    status: Option<TaskStatus>,
+    /// Nothing was shown after the ids and the state.
+    restated: bool,
     /// The artifact whose block is open, and whether its text ended with a line break.
     artifact: Option<(Id, bool)>,
-    /// The state that was printed as the conclusion.
+    /// The state that was the last of the stream.
     concluded: Option<TaskState>,
     message: bool,
 }
 
 impl Shown {
     fn event(&mut self, event: &TaskEvent, output: &mut Output) -> Result<(), CliError> {
+        if event.is_final {
+            self.concluded = event.state();
+        }
         if let StreamResponse::Message(_) = event.content {
             self.message = true;
         }
         if output.is_json() {
-            if event.is_final {
-                self.concluded = event.state();
-            }
             return Ok(output.line(&event.content)?);
         }
         match &event.content {
-            StreamResponse::Task(task) => output.remark(&format!("task {} is {}", task.id, task.state())),
-            StreamResponse::ArtifactUpdate(update) => self.artifact(update, output)?,
-            StreamResponse::StatusUpdate(update) => self.status(update, event.is_final, output)?,
-            StreamResponse::Message(message) => output.raw(&text::message(message))?,
+            StreamResponse::Task(task) => self.task(task, output),
+            StreamResponse::ArtifactUpdate(update) => self.artifact(update, output),
+            StreamResponse::StatusUpdate(update) => self.status(update, event.is_final, output),
+            StreamResponse::Message(message) => Ok(output.raw(&text::message(message))?),
         }
-        Ok(())
+    }
+
+    fn task(&mut self, task: &Task, output: &mut Output) -> Result<(), CliError> {
+        self.close_artifact(output)?;
+        self.ids = Some((task.id.clone(), task.context_id.clone()));
+        self.status = Some(task.status.clone());
+        self.restated = task.artifacts.is_empty();
+        Ok(output.raw(&text::task(task))?)
     }
 
     fn artifact(&mut self, update: &TaskArtifactUpdateEvent, output: &mut Output) -> Result<(), CliError> {
+        if self.ids.is_none() {
+            self.ids = Some((update.task_id.clone(), Some(update.context_id.clone())));
+            self.restate(output)?;
+        }
         let artifact = &update.artifact;
         let continues =
             update.append && self.artifact.as_ref().is_some_and(|(open, _)| *open == artifact.artifact_id);
@@ -228,6 +260,7 @@ impl Shown {
             self.close_artifact(output)?;
             output.raw(&format!("{}:\n", text::label("Artifact", text::artifact_name(artifact))))?;
         }
+        self.restated = false;
         let content = text::clean(&text::parts(&artifact.parts));
         output.raw(&content)?;
         self.artifact = Some((artifact.artifact_id.clone(), content.ends_with('\n')));
@@ -244,16 +277,55 @@ impl Shown {
         output: &mut Output,
     ) -> Result<(), CliError> {
         let status = &update.status;
-        if !is_final {
-            let said = status.message.as_ref().map(|message| format!(": {}", text::parts(&message.parts)));
-            output.remark(&format!("status {}{}", status.state, said.unwrap_or_default()));
+        let known = self.ids.is_some();
+        self.ids.get_or_insert_with(|| (update.task_id.clone(), Some(update.context_id.clone())));
+        if is_final {
+            return self.conclude(status, output);
+        }
+        if self.has_said(status) {
             return Ok(());
         }
+        self.status = Some(status.clone());
+        self.restated = false;
+        let mut shown = String::new();
+        if known {
+            self.close_artifact(output)?;
+            text::state(&mut shown, status.state);
+        } else {
+            self.restate(output)?;
+        }
+        text::said(&mut shown, status);
+        Ok(output.raw(&shown)?)
+    }
+
+    /// Whether a status has nothing that was not shown before.
+    fn has_said(&self, status: &TaskStatus) -> bool {
+        let Some(shown) = &self.status else { return false };
+        shown.state == status.state && (status.message.is_none() || status.message == shown.message)
+    }
+
+    /// The last status: with the ids, and without what was said before.
+    fn conclude(&mut self, status: &TaskStatus, output: &mut Output) -> Result<(), CliError> {
+        let has_said = self.has_said(status);
+        self.restated &= has_said;
+        self.status = Some(status.clone());
+        self.restate(output)?;
+        let mut said = String::new();
+        if !has_said {
+            text::said(&mut said, status);
+        }
+        Ok(output.raw(&said)?)
+    }
+
+    /// What the next command needs, for whoever sees only the end.
+    fn restate(&mut self, output: &mut Output) -> Result<(), CliError> {
         self.close_artifact(output)?;
-        let mut conclusion = String::new();
-        text::identity(&mut conclusion, &update.task_id, Some(&update.context_id), status);
-        self.concluded = Some(status.state);
-        Ok(output.raw(&conclusion)?)
+        let Some((task_id, context_id)) = self.ids.as_ref().filter(|_| !self.restated) else { return Ok(()) };
+        let state = self.status.as_ref().map(|status| status.state);
+        let mut ids = String::new();
+        text::ids(&mut ids, task_id, context_id.as_deref(), state);
+        self.restated = true;
+        Ok(output.raw(&ids)?)
     }
 
     fn close_artifact(&mut self, output: &mut Output) -> Result<(), CliError> {

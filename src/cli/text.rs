@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::model::{
-    AgentCard, Artifact, ListTasksResponse, Message, Part, PartContent, Role, Task, TaskStatus,
+    AgentCard, Artifact, ListTasksResponse, Message, Part, PartContent, Role, Task, TaskState, TaskStatus,
 };
 
 /// One line.
@@ -90,19 +90,34 @@ pub(super) fn artifact_name(artifact: &Artifact) -> &str {
     artifact.name.as_deref().unwrap_or(&artifact.artifact_id)
 }
 
-/// The ids and the state: what the next command may need.
-pub(super) fn identity(text: &mut String, task_id: &str, context_id: Option<&str>, status: &TaskStatus) {
+/// What the next command may need: the ids, and the state where that is known.
+pub(super) fn ids(text: &mut String, task_id: &str, context_id: Option<&str>, known: Option<TaskState>) {
     field(text, "Task ID", task_id);
     field(text, "Context ID", context_id.unwrap_or_default());
-    field(text, "State", status.state.short_name());
+    if let Some(known) = known {
+        state(text, known);
+    }
+}
+
+pub(super) fn state(text: &mut String, state: TaskState) {
+    field(text, "State", state.short_name());
+}
+
+/// What the agent says about a state.
+pub(super) fn said(text: &mut String, status: &TaskStatus) {
     if let Some(message) = &status.message {
         block(text, "Message", &parts(&message.parts));
     }
 }
 
+fn identity(text: &mut String, task: &Task) {
+    ids(text, &task.id, task.context_id.as_deref(), Some(task.state()));
+    said(text, &task.status);
+}
+
 pub(super) fn task(task: &Task) -> String {
     let mut text = String::new();
-    identity(&mut text, &task.id, task.context_id.as_deref(), &task.status);
+    identity(&mut text, task);
     for artifact in &task.artifacts {
         block(&mut text, &label("Artifact", artifact_name(artifact)), &parts(&artifact.parts));
     }
@@ -112,7 +127,7 @@ pub(super) fn task(task: &Task) -> String {
 /// Everything of a task: each part on its own, with what it is.
 pub(super) fn details(task: &Task) -> String {
     let mut text = String::new();
-    identity(&mut text, &task.id, task.context_id.as_deref(), &task.status);
+    identity(&mut text, task);
     if let Some(since) = &task.status.timestamp {
         field(&mut text, "Since", &since.to_string());
     }
@@ -169,9 +184,7 @@ pub(super) fn message(message: &Message) -> String {
 pub(super) fn tasks(page: &ListTasksResponse) -> String {
     let mut text = String::new();
     for task in &page.tasks {
-        field(&mut text, "Task ID", &task.id);
-        field(&mut text, "Context ID", task.context_id.as_deref().unwrap_or_default());
-        field(&mut text, "State", task.status.state.short_name());
+        ids(&mut text, &task.id, task.context_id.as_deref(), Some(task.state()));
         if let Some(since) = &task.status.timestamp {
             field(&mut text, "Since", &since.to_string());
         }

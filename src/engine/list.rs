@@ -7,7 +7,7 @@ use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use super::feed::store_fault;
 use super::{Engine, Scope, fold};
 use crate::fault::Fault;
-use crate::model::{Id, ListTasksRequest, ListTasksResponse, Timestamp};
+use crate::model::{Id, ListTasksRequest, ListTasksResponse, TaskState, Timestamp};
 use crate::store::{Cursor, ListFilter, PageRequest};
 
 impl Engine {
@@ -22,7 +22,7 @@ impl Engine {
             agent: scope.agent.clone(),
             owner: scope.owner.key.clone(),
             context: request.context_id.clone(),
-            state: request.status,
+            state: request.status.filter(|state| *state != TaskState::Unspecified),
             status_since: request.status_timestamp_after,
         };
         let page_size = request.effective_page_size();

@@ -113,8 +113,12 @@ pub(crate) fn artifact() -> impl Strategy<Value = Artifact> {
 
 /// Any status.
 pub(crate) fn task_status() -> impl Strategy<Value = TaskStatus> {
-    (select(&TaskState::ALL[..]), of(message()), of(timestamp()))
-        .prop_map(|(state, message, timestamp)| TaskStatus { state, message, timestamp })
+    let state = select([&TaskState::ALL[..], &[TaskState::Unspecified]].concat());
+    (state, of(message()), of(timestamp())).prop_map(|(state, message, timestamp)| TaskStatus {
+        state,
+        message,
+        timestamp,
+    })
 }
 
 /// Any task.

@@ -164,22 +164,34 @@ impl Visitor<'_> for CountVisitor {
 pub(super) trait ProtoEnum: Copy + 'static {
     /// The values, without the schema's "unspecified".
     const ALL: &'static [Self];
+    /// What the schema's "unspecified" is read as; it is refused where there is none.
+    const UNSPECIFIED: Option<Self> = None;
     /// The name in JSON.
     fn name(self) -> &'static str;
     /// The number in the schema.
     fn number(self) -> i32;
 }
 
-/// Reads an enum; the error of an unknown or unspecified value lists the known ones.
+/// Reads an enum; the error of an unknown value lists the known ones.
 pub(super) fn proto_enum<'de, D: Deserializer<'de>, T: ProtoEnum>(deserializer: D) -> Result<T, D::Error> {
     deserializer.deserialize_any(EnumVisitor(PhantomData))
+}
+
+/// An enum that may be absent, which "unspecified" is another word for.
+pub(super) fn specified<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de> + ProtoEnum + PartialEq,
+{
+    let value = Option::<T>::deserialize(deserializer)?;
+    Ok(value.filter(|value| T::UNSPECIFIED != Some(*value)))
 }
 
 struct EnumVisitor<T>(PhantomData<T>);
 
 impl<T: ProtoEnum> EnumVisitor<T> {
     fn find<E: Error>(&self, given: Unexpected<'_>, is_it: impl Fn(T) -> bool) -> Result<T, E> {
-        let found = T::ALL.iter().copied().find(|value| is_it(*value));
+        let found = T::ALL.iter().copied().chain(T::UNSPECIFIED).find(|value| is_it(*value));
         found.ok_or_else(|| E::invalid_value(given, self))
     }
 }

@@ -145,7 +145,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::model::{AgentCard, SendMessageRequest, StreamResponse, Task, TaskState};
+    use crate::model::{AgentCard, ListTasksRequest, SendMessageRequest, StreamResponse, Task, TaskState};
 
     fn refusal<T: DeserializeOwned>(text: &str) -> Fault {
         from_slice::<T>(text.as_bytes()).err().unwrap()
@@ -216,8 +216,8 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_or_unspecified_state_is_refused_with_the_list_of_states() {
-        for state in [r#""TASK_STATE_UNSPECIFIED""#, r#""working""#, "0", "9", "-1", "null", "2.0"] {
+    fn an_unknown_state_is_refused_with_the_list_of_states() {
+        for state in [r#""TASK_STATE_NEW""#, r#""working""#, "9", "-1", "null", "2.0"] {
             let fault = refusal::<Task>(&format!(r#"{{"id":"t","status":{{"state":{state}}}}}"#));
             assert_eq!(fault.violations()[0].field, "status.state", "{state}");
             for name in TaskState::ALL.map(TaskState::name) {
@@ -225,6 +225,18 @@ mod tests {
             }
         }
         assert_eq!(from_slice::<TaskState>(b"6"), Ok(TaskState::InputRequired));
+    }
+
+    #[test]
+    fn an_unspecified_state_is_read_as_said_and_as_a_filter_lets_everything_pass() {
+        for state in ["0", r#""TASK_STATE_UNSPECIFIED""#] {
+            let task = from_slice::<Task>(format!(r#"{{"id":"t","status":{{"state":{state}}}}}"#).as_bytes());
+            let task = task.unwrap();
+            assert_eq!(task.state(), TaskState::Unspecified);
+            assert_eq!(serde_json::to_value(&task).unwrap()["status"]["state"], "TASK_STATE_UNSPECIFIED");
+            let list = format!(r#"{{"status":{state}}}"#);
+            assert_eq!(from_slice::<ListTasksRequest>(list.as_bytes()).unwrap().status, None);
+        }
     }
 
     #[test]

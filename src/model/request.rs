@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::fields::{count, is_blank, is_false, optional, optional_count, or_default, required};
+use super::fields::{count, is_blank, is_false, optional, optional_count, or_default, required, specified};
 use super::{Id, Message, Struct, Task, TaskPushNotificationConfig, TaskState, Timestamp};
 use crate::fault::Fault;
 
@@ -106,8 +106,8 @@ pub struct ListTasksRequest {
     /// Only tasks of this conversation.
     #[serde(default, alias = "context_id", deserialize_with = "optional", skip_serializing_if = "is_blank")]
     pub context_id: Option<Id>,
-    /// Only tasks in this state.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Only tasks in this state; in any, if absent or unspecified.
+    #[serde(default, deserialize_with = "specified", skip_serializing_if = "Option::is_none")]
     pub status: Option<TaskState>,
     /// The most tasks to have: 1 to 100, 50 if absent.
     #[serde(

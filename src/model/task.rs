@@ -11,6 +11,9 @@ use super::{Artifact, Id, Message, Struct, Timestamp};
 /// Where a task stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TaskState {
+    /// Unknown or indeterminate, which other servers may say: neither terminal nor interrupted. This server has no
+    /// such task: no step leads here.
+    Unspecified = 0,
     /// Accepted, not begun.
     Submitted = 1,
     /// The agent is at it.
@@ -49,7 +52,8 @@ const LEGAL: [[bool; 8]; 8] = {
 };
 
 impl TaskState {
-    /// Every state, in the order of the protocol's schema.
+    /// Every state that a task can take, in the order of the protocol's schema: all but
+    /// [`Unspecified`](Self::Unspecified).
     pub const ALL: [Self; 8] = [
         Self::Submitted,
         Self::Working,
@@ -63,7 +67,10 @@ impl TaskState {
 
     /// Whether a task in this state may take the next one.
     pub const fn can_become(self, next: Self) -> bool {
-        LEGAL[self as usize - 1][next as usize - 1]
+        match (self, next) {
+            (Self::Unspecified, _) | (_, Self::Unspecified) => false,
+            (from, to) => LEGAL[from as usize - 1][to as usize - 1],
+        }
     }
 
     /// Whether the task is finished for good.
@@ -79,6 +86,7 @@ impl TaskState {
     /// The name in JSON: `TASK_STATE_WORKING`.
     pub const fn name(self) -> &'static str {
         match self {
+            Self::Unspecified => "TASK_STATE_UNSPECIFIED",
             Self::Submitted => "TASK_STATE_SUBMITTED",
             Self::Working => "TASK_STATE_WORKING",
             Self::Completed => "TASK_STATE_COMPLETED",
@@ -93,6 +101,7 @@ impl TaskState {
     /// The name for humans: `input-required`.
     pub const fn short_name(self) -> &'static str {
         match self {
+            Self::Unspecified => "unspecified",
             Self::Submitted => "submitted",
             Self::Working => "working",
             Self::Completed => "completed",
@@ -109,7 +118,7 @@ impl TaskState {
         self as i32
     }
 
-    /// The state with this number in the protocol's schema; none for 0, which is "unspecified".
+    /// The state of [`ALL`](Self::ALL) with this number in the protocol's schema.
     pub fn from_number(number: i32) -> Option<Self> {
         Self::ALL.into_iter().find(|state| state.number() == number)
     }
@@ -121,7 +130,7 @@ impl fmt::Display for TaskState {
     }
 }
 
-/// Reads either name of a state.
+/// Reads either name of a state of [`TaskState::ALL`].
 impl FromStr for TaskState {
     type Err = UnknownTaskState;
 
@@ -146,6 +155,7 @@ impl std::error::Error for UnknownTaskState {}
 
 impl ProtoEnum for TaskState {
     const ALL: &'static [Self] = &TaskState::ALL;
+    const UNSPECIFIED: Option<Self> = Some(Self::Unspecified);
 
     fn name(self) -> &'static str {
         TaskState::name(self)
@@ -370,7 +380,7 @@ mod tests {
             match from {
                 Submitted | Working => &all_but_submitted,
                 InputRequired | AuthRequired => &after_wait,
-                Completed | Failed | Canceled | Rejected => &[],
+                Completed | Failed | Canceled | Rejected | Unspecified => &[],
             }
         };
         let mut legal = 0;
@@ -382,6 +392,15 @@ mod tests {
         }
         assert_eq!(legal, 7 + 7 + 5 + 5);
         assert!(terminal.iter().all(|state| TaskState::ALL.iter().all(|next| !state.can_become(*next))));
+    }
+
+    #[test]
+    fn nothing_leads_to_the_unspecified_state_nor_out_of_it_and_it_is_no_end() {
+        for state in TaskState::ALL {
+            assert!(!state.can_become(Unspecified) && !Unspecified.can_become(state), "{state}");
+        }
+        assert!(!Unspecified.is_terminal() && !Unspecified.is_interrupted());
+        assert_eq!("unspecified".parse::<TaskState>(), Err(UnknownTaskState), "nobody can ask for it");
     }
 
     #[test]

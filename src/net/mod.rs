@@ -46,7 +46,7 @@ pub use routes::{ConnectionInfo, Document, MalformedBatch, Routes, WorkerRoutes}
 use crate::limits::{NetLimits, WireLimits};
 use crate::shutdown::Shutdown;
 use body::Bodies;
-use worker::{Common, WorkerHandle};
+use worker::{Common, LAST_QUESTIONS, WorkerHandle};
 
 /// How to listen.
 #[derive(Clone, Debug)]
@@ -99,8 +99,9 @@ impl Door {
 }
 
 /// Listens at `address` (port 0: any free one), or only for who comes through the [`Door`]. When `shutdown` is thrown:
-/// accepts no more, waits until its permits are gone, or the drain timeout is over and those who still work have been
-/// told to hand over; then closes every connection with 1001.
+/// accepts no more, closes with 1001 every connection on which nothing is [under way](crate::transport::Line::work), and
+/// others as soon as that is so; waits until its permits are gone, or the drain timeout is over and those who still work
+/// have been told to hand over; then closes what is left.
 ///
 /// # Errors
 /// The address cannot be bound, or a thread cannot be started.
@@ -234,12 +235,9 @@ async fn drain(common: &Common) {
         // An error means that somebody does not listen. Nothing can be done about that.
         let _ = timeout(HAND_OVER, drained()).await;
     }
-    // Whoever has just heard that a task is over asks what came of it.
     let _ = timeout(LAST_QUESTIONS, common.closing.cancelled()).await;
     common.closing.cancel();
 }
 
 /// What those who still work have to say so to their peers.
 const HAND_OVER: Duration = Duration::from_secs(1);
-/// What clients have for calls that they make only now.
-const LAST_QUESTIONS: Duration = Duration::from_millis(250);

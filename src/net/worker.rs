@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::LocalBoxFuture;
@@ -200,7 +201,7 @@ impl Worker {
     /// Drives a connection to its end, and ends it where nobody authenticates or the server stops.
     async fn watch(&self, line: &Line, mut driver: impl Future<Output = CloseReason> + Unpin) -> CloseReason {
         let mut authenticate = Some(Box::pin(sleep(self.limits().authenticate_timeout)));
-        let mut closing = Some(Box::pin(self.common.closing.clone().cancelled_owned()));
+        let mut leaving = Some(Box::pin(self.leaves(line)));
         loop {
             tokio::select! {
                 biased;
@@ -210,13 +211,36 @@ impl Worker {
                         line.refuse(Fault::new(FaultKind::Unauthenticated, "authenticate sooner after connecting"));
                     }
                 }
-                () = elapsed(&mut closing) => {
+                () = elapsed(&mut leaving) => {
                     line.close(code::GOING_AWAY, "the server stops; connect again");
                 }
             }
         }
     }
+
+    /// Resolves when the server stops and has no more to do with this connection: nothing is under way there, or there is
+    /// no more time. What is asked on a line that stays open while others work would wait for them, and not for the next
+    /// server.
+    async fn leaves(&self, line: &Line) {
+        let idle = async {
+            self.common.shutdown.stopping().await;
+            while !line.is_idle() {
+                if line.wait_until(|| line.is_idle()).await.is_err() {
+                    return std::future::pending().await;
+                }
+                sleep(LAST_QUESTIONS).await;
+            }
+        };
+        tokio::select! {
+            () = self.common.closing.cancelled() => {}
+            () = idle => {}
+        }
+    }
 }
+
+/// What clients of a stopping server have for calls that they make only now: whoever has just heard that a task is over
+/// asks what came of it.
+pub(super) const LAST_QUESTIONS: Duration = Duration::from_millis(250);
 
 /// Waits for a future once; afterwards, for ever.
 async fn elapsed<F: Future<Output = ()>>(future: &mut Option<Pin<Box<F>>>) {

@@ -56,6 +56,8 @@ pub struct Line {
     /// Bytes of received messages that objects still hold.
     held: Cell<usize>,
     authenticated: Cell<bool>,
+    /// How much is under way for the peer.
+    work: Cell<usize>,
     ending: RefCell<Option<CloseReason>>,
     ended: RefCell<Option<CloseReason>>,
     driver: Wakeup,
@@ -74,6 +76,7 @@ impl Line {
             incoming: RefCell::default(),
             held: Cell::new(0),
             authenticated: Cell::new(false),
+            work: Cell::new(0),
             ending: RefCell::default(),
             ended: RefCell::default(),
             driver: Wakeup::default(),
@@ -128,6 +131,17 @@ impl Line {
     /// Whether [`authenticated`](Self::authenticated) was called.
     pub fn is_authenticated(&self) -> bool {
         self.authenticated.get()
+    }
+
+    /// Says that something is under way for the peer, until the guard is dropped.
+    pub fn work(self: &Rc<Self>) -> Work {
+        self.work.update(|work| work + 1);
+        Work(Rc::clone(self))
+    }
+
+    /// Whether nothing is under way for the peer, so that it loses nothing when the line is closed.
+    pub fn is_idle(&self) -> bool {
+        self.work.get() == 0
     }
 
     /// Closes: what is queued is still written, then the peer is told `code` and `reason` (cut at 123
@@ -318,6 +332,19 @@ impl Line {
     /// While the driver runs it needs no waking: it looks for itself before it waits.
     pub(super) fn unregister_driver(&self) {
         self.driver.0.set(None);
+    }
+}
+
+/// Something that is under way for the peer of a line.
+#[derive(Debug)]
+pub struct Work(Rc<Line>);
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        self.0.work.update(|work| work - 1);
+        if self.0.is_idle() {
+            self.0.changed();
+        }
     }
 }
 

@@ -53,7 +53,7 @@ pub use close::{CloseReason, code};
 pub use driver::Driver;
 pub use frames::{FrameQueue, Frames};
 pub use handle::{ConnectionHandle, Counters};
-pub use line::{Held, Line, Speaker};
+pub use line::{Held, Line, Speaker, Work};
 pub use rpc::Rpc;
 pub use speech::{WebHost, WebSpeech, abort};
 pub use tap::{Direction, Tap};

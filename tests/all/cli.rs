@@ -34,6 +34,13 @@ pub(crate) fn err(output: &Output) -> &str {
     std::str::from_utf8(&output.stderr).unwrap()
 }
 
+/// The lines of a task's ids, with which every text about it begins.
+pub(crate) fn ids(text: &str) -> String {
+    let ids: Vec<&str> = text.lines().take(2).collect();
+    assert!(ids[0].starts_with("Task ID: ") && ids[1].starts_with("Context ID: "), "{text}");
+    ids.iter().map(|line| format!("{line}\n")).collect()
+}
+
 pub(crate) fn json(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", out(output)))
 }
@@ -162,13 +169,15 @@ async fn a_send_gives_the_protocols_own_types_in_json() {
 async fn text_has_results_on_one_stream_and_remarks_on_the_other() {
     let world = World::demo().await;
     let output = run(&world, &["send", "--stream", "stream 2 0"]).await;
-    let stdout = out(&output);
-    assert!(stdout.starts_with("Artifact stream:\nchunk 1 of 2\nchunk 2 of 2\n\nTask ID: "), "{stdout}");
-    assert!(stdout.ends_with("\nState: completed\n"), "{stdout}");
-    let remarks: Vec<&str> = err(&output).lines().collect();
-    assert!(remarks[0].starts_with("task ") && remarks[0].ends_with(" is submitted"), "{remarks:?}");
-    assert_eq!(remarks[1..], ["status submitted", "status working"]);
-    assert!(!stdout.contains('\u{1b}'));
+    let (stdout, ids) = (out(&output), ids(out(&output)));
+    let artifact = "Artifact stream:\nchunk 1 of 2\nchunk 2 of 2\n\n";
+    let expected = format!("{ids}State: submitted\nState: working\n{artifact}{ids}State: completed\n");
+    assert_eq!((stdout, err(&output)), (&*expected, ""));
+
+    let asked = run(&world, &["send", "--stream", "ask"]).await;
+    let (stdout, remarks) = (out(&asked), err(&asked));
+    assert!(stdout.contains("State: input-required\nMessage:\n"), "{stdout}");
+    assert!(remarks.starts_with("the agent asks for input: ") && remarks.lines().count() == 1, "{remarks}");
 }
 
 #[tokio::test]
@@ -278,5 +287,8 @@ async fn ctrl_c_cancels_nothing_and_says_how_to_go_on() {
         "{}",
         err(&output)
     );
+    let stdout = out(&output);
+    let last = format!("{}State: working\n", ids(stdout));
+    assert!(stdout.len() > last.len() && stdout.ends_with(&last), "the end tells it again: {stdout}");
     assert_eq!(world.counts().turns, 1, "the task goes on");
 }

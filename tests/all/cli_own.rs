@@ -90,9 +90,10 @@ async fn cli_a_shared_task_is_seen_until_its_owner_ends_the_share() {
     };
     let follower = claim(&["--follow"], &secret).await;
     let mut followed = follower;
+    let mut shown = BufReader::new(followed.stdout.take().unwrap()).lines();
+    let first = soon("a field", shown.next_line()).await.unwrap().unwrap();
+    assert_eq!(first, format!("Task ID: {id}"));
     let mut seen = BufReader::new(followed.stderr.take().unwrap()).lines();
-    let first = soon("a remark", seen.next_line()).await.unwrap().unwrap();
-    assert!(first.starts_with(&format!("task {id} is ")), "{first}");
     let again = soon("it ends", claim(&[], &secret).await.wait_with_output()).await.unwrap();
     assert_eq!(again.status.code(), Some(4), "a secret works once: {}", err(&again));
 

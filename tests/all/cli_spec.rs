@@ -3,10 +3,13 @@
 use std::process::{Output, Stdio};
 
 use a2a_webcap::client::{GrantPolicy, TaskRole};
+use a2a_webcap::model::{EndReason, Message, TaskState};
+use futures::future::join;
 use serde_json::Value;
 use tokio::io::AsyncWriteExt as _;
 
-use crate::cli::{Scratch, err, json, out, program, run};
+use crate::cli::{Scratch, err, ids, json, out, program, run};
+use crate::foreign::{Foreign, TASK};
 use crate::world::{ALICE, World, soon, until};
 
 /// Runs a command line as Alice, with some of the environment.
@@ -90,6 +93,56 @@ async fn cli_waits_stop_when_the_agent_asks_however_they_wait() {
         assert!(out(&output).contains("State: input-required"), "{}", out(&output));
         assert!(err(&output).contains("send --task-id "), "{}", err(&output));
     }
+}
+
+/// Runs a command line against a server that is not ours, and asks nobody who they are.
+async fn run_at(foreign: &Foreign, line: &[&str]) -> Output {
+    let mut command = program();
+    command.args(line).args(["-a", foreign.url()]).stdin(Stdio::null());
+    soon("the command ends", command.output()).await.unwrap()
+}
+
+const OFTEN: [&str; 2] = ["--poll-interval", "20ms"];
+
+#[tokio::test(flavor = "local")]
+async fn cli_a_task_in_the_unspecified_state_is_reported_as_it_is_and_waited_for() {
+    let unspecified = Foreign::start(&[TaskState::Unspecified]).await;
+    let seen = run_at(&unspecified, &["task", "get", TASK]).await;
+    assert!(out(&seen).ends_with("State: unspecified\n"), "{}{}", out(&seen), err(&seen));
+    let seen = json(&run_at(&unspecified, &["send", "--async", "-o", "json", "hi"]).await);
+    assert_eq!(seen["task"]["status"]["state"], "TASK_STATE_UNSPECIFIED");
+
+    for line in [&["send", "hi"][..], &["task", "get", "--wait", TASK]] {
+        let waiting = Foreign::start(&[TaskState::Unspecified]).await;
+        let late = run_at(&waiting, &[line, &OFTEN, &["--timeout", "1s", "-o", "json"]].concat()).await;
+        assert_eq!(json(&late)["error"]["code"], "A2ACLI_ERR_TIMEOUT", "{line:?}");
+        assert!(late.status.code() == Some(5) && waiting.looked() > 3, "{line:?}: {}", waiting.looked());
+
+        let states = [TaskState::Unspecified, TaskState::Unspecified, TaskState::InputRequired];
+        let asking = Foreign::start(&states).await;
+        let asked = run_at(&asking, &[line, &OFTEN].concat()).await;
+        assert!(out(&asked).contains("State: input-required\n"), "{line:?}: {}", err(&asked));
+        assert!((3..=4).contains(&asking.looked()), "{line:?}: {}", asking.looked());
+    }
+}
+
+#[tokio::test(flavor = "local")]
+async fn cli_a_wait_whose_stream_fails_asks_for_the_state_until_the_task_stops() {
+    let send = &["send", "hi", "-o", "json"][..];
+    let wait = &["task", "get", "--wait", TASK, "-o", "json"][..];
+    for (line, end) in [(send, EndReason::Failed), (wait, EndReason::Failed), (send, EndReason::Gap)] {
+        let states = [TaskState::Working, TaskState::Completed];
+        let foreign = Foreign::whose_streams_end(end, &states).await;
+        let output = run_at(&foreign, line).await;
+        let answer = json(&output);
+        let task = answer.get("task").unwrap_or(&answer);
+        assert_eq!(task["status"]["state"], "TASK_STATE_COMPLETED", "{line:?} {end:?}: {}", err(&output));
+        assert!(err(&output).ends_with("; asking for the state instead\n"), "{}", err(&output));
+        assert_eq!((foreign.streams(), foreign.looked()), (1, 3), "two looks to the end, one for the answer");
+    }
+    let taken_back = Foreign::whose_streams_end(EndReason::Revoked, &[TaskState::Completed]).await;
+    let output = run_at(&taken_back, send).await;
+    assert_eq!((output.status.code(), taken_back.looked()), (Some(1), 0), "{}", out(&output));
 }
 
 #[tokio::test]
@@ -187,6 +240,39 @@ async fn cli_json_lines_end_with_the_error_when_a_stream_fails() {
     let lines: Vec<Value> = out(&output).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(lines.last().unwrap()["error"]["code"], "A2ACLI_ERR_TIMEOUT");
     assert!(lines.len() > 1 && output.status.code() == Some(5), "{lines:?}");
+}
+
+#[tokio::test]
+async fn cli_streamed_text_is_fields_and_blocks_that_never_stand_in_each_other() {
+    let (world, mut stage) = World::puppet().await;
+    let playing = async {
+        let cue = stage.turn().await;
+        cue.works().await;
+        cue.says("one\u{1b}[m").await;
+        cue.updates.state(TaskState::Working, None).await.unwrap();
+        cue.says(" two").await;
+        cue.updates.progress("half").await.unwrap();
+        cue.says(" three\n").await;
+        cue.updates.complete_with(Message::agent("done")).await.unwrap();
+        cue.end();
+    };
+    let (output, ()) = join(run(&world, &["send", "--stream", "go"]), playing).await;
+    let (stdout, ids) = (out(&output), ids(out(&output)));
+    let expected = format!(
+        "{ids}State: submitted\nState: working\nArtifact text:\none\u{fffd}[m two\n\n\
+         State: working\nMessage:\nhalf\n\nArtifact text:\n three\n\n\
+         {ids}State: completed\nMessage:\ndone\n\n"
+    );
+    assert_eq!((stdout, err(&output)), (&*expected, ""));
+
+    let id = ids.lines().next().unwrap().strip_prefix("Task ID: ").unwrap();
+    let over = run(&world, &["task", "subscribe", id]).await;
+    let whole = out(&over).strip_suffix(&format!("{ids}State: completed\n")).expect("the end tells it again");
+    assert_eq!(whole, out(&run(&world, &["task", "get", id]).await), "and what was said is said once");
+    let last = format!("{ids}State: completed\nMessage:\ndone\n\n");
+    for (after, expected) in [("6", format!("{ids}Artifact text:\n three\n\n{last}")), ("7", last.clone())] {
+        assert_eq!(out(&run(&world, &["task", "subscribe", id, "--after", after]).await), expected);
+    }
 }
 
 #[tokio::test]

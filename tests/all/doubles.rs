@@ -6,8 +6,8 @@ use a2a_webcap::agent::{Agent, AgentError, Turn, Updates};
 use a2a_webcap::client::{At, Features, Observer, TaskEvent};
 use a2a_webcap::fault::{Fault, FaultKind, Result};
 use a2a_webcap::model::{
-    AgentCard, EndReason, Message, StreamEnd, StreamResponse, Task, TaskArtifactUpdateEvent, TaskState,
-    TaskStatusUpdateEvent,
+    AgentCapabilities, AgentCard, AgentSkill, EndReason, Message, StreamEnd, StreamResponse, Task,
+    TaskArtifactUpdateEvent, TaskState, TaskStatusUpdateEvent,
 };
 use async_trait::async_trait;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
@@ -81,7 +81,11 @@ impl Cue {
 #[async_trait]
 impl Agent for OnStage {
     fn card(&self) -> AgentCard {
-        AgentCard::new("Puppet", "Does what a test says.", "1.0")
+        let mut skill = AgentSkill::new("play", "Play", "Does what a test says.");
+        skill.tags = vec!["test".to_owned()];
+        let mut card = AgentCard::new("Puppet", "Does what a test says.", "1.0").with_skill(skill);
+        card.capabilities = AgentCapabilities { streaming: Some(true), ..AgentCapabilities::default() };
+        card
     }
 
     fn may_reply_with_message(&self) -> bool {

@@ -33,6 +33,7 @@ mod embedded;
 mod errors;
 mod evidence;
 mod examples;
+mod foreign;
 mod fuzz;
 mod fuzz_script;
 mod fuzz_words;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use a2a_webcap::agents::JsonLines;
 use a2a_webcap::client::Cursor;
-use a2a_webcap::model::{Message, SendMessageResponse, StreamResponse, TaskState};
+use a2a_webcap::model::{ListTasksRequest, Message, SendMessageResponse, StreamResponse, TaskState};
 use serde_json::Value;
 
 use crate::process::{
@@ -55,6 +55,22 @@ done
     let told = task.artifacts[0].parts[0].as_data().unwrap();
     assert_eq!(told["task"]["history"][0]["parts"][0]["text"], "ask");
     assert_eq!(told["task"]["status"]["state"], "TASK_STATE_INPUT_REQUIRED");
+}
+
+#[tokio::test]
+async fn a_state_that_says_nothing_is_refused_and_never_shown() {
+    let script = "card\nwhile next; do status \"$task\" UNSPECIFIED; status \"$task\" COMPLETED; done\n";
+    let world = lines(script).await;
+    let client = world.alice().await;
+    let task = ask_text(&world, "go").await;
+    assert_eq!(task.state(), TaskState::Failed);
+    assert!(reason(&task).contains("unspecified"), "{}", reason(&task));
+    let mut replay = client.subscribe(task.id.clone(), Cursor::After(0));
+    while let Some(event) = soon("an event", replay.next()).await {
+        assert_ne!(event.unwrap().state(), Some(TaskState::Unspecified));
+    }
+    let any = ListTasksRequest { status: Some(TaskState::Unspecified), ..ListTasksRequest::default() };
+    assert_eq!(client.list(any).await.unwrap().tasks.len(), 1, "as a filter it means any state");
 }
 
 /// `docs/process-agents.md` shows a whole conversation; here it takes place.

@@ -23,6 +23,7 @@ on_wires! {
         a_sends_own_stream_ends_interrupted_and_a_subscription_goes_on,
         a_stopping_server_lets_turns_end_and_detaches_whoever_waits_for_nothing,
         a_stopping_server_hands_over_what_has_not_ended_in_time,
+        a_stopping_server_closes_each_line_as_soon_as_nothing_runs_on_it,
         a_send_that_asks_to_return_at_once_always_opens_a_task,
     ]
     objects: [
@@ -150,6 +151,41 @@ async fn a_stopping_server_hands_over_what_has_not_ended_in_time(wire: Wire) {
     let end = collector.end().await;
     assert_eq!((end.reason, end.last_seq), (EndReason::Detached, 2));
     drop(cue);
+    soon("the server stops", stopping).await.unwrap();
+}
+
+async fn a_stopping_server_closes_each_line_as_soon_as_nothing_runs_on_it(wire: Wire) {
+    let (world, mut stage) = wire.puppet().await;
+    let idle = world.connection().await;
+    let visitor = idle.authenticate(ALICE);
+    visitor.who_am_i().await.unwrap();
+    let mut turns = Vec::new();
+    for _ in 0..2 {
+        let connection = world.connection().await;
+        let (session, stream) = (connection.authenticate(ALICE), Collector::new());
+        let started = session.send_streaming("go", stream.clone());
+        let cue = stage.turn().await;
+        cue.works().await;
+        stream.has(3).await;
+        turns.push((connection, session, started, stream, cue));
+    }
+
+    let stopping = tokio::spawn(world.server.stop());
+    soon("the idle line is closed", idle.closed()).await;
+    let late = visitor.send("hello").await.unwrap_err();
+    assert_eq!(late.kind(), FaultKind::Disconnected, "to be sent to the next server");
+    for (connection, session, started, stream, cue) in turns {
+        session.who_am_i().await.expect("this line goes on");
+        let held = session.send("one more");
+        cue.says("still here").await;
+        cue.end();
+        let end = stream.end().await;
+        assert_eq!((end.reason, end.last_seq), (EndReason::Completed, 4));
+        let task = started.task.get(None).await.expect("there is time to ask what came of it");
+        assert_eq!(task.state(), TaskState::Completed);
+        soon("the line is closed", connection.closed()).await;
+        assert_eq!(held.await.unwrap_err().kind(), FaultKind::Disconnected, "nobody has taken it");
+    }
     soon("the server stops", stopping).await.unwrap();
 }
 

@@ -148,6 +148,23 @@ async fn cli_a_terminal_that_is_resized_while_a_task_streams_has_no_broken_rows(
 }
 
 #[tokio::test]
+async fn cli_the_live_line_is_below_what_a_stream_shows_and_leaves_nothing_in_it() {
+    let world = World::demo().await;
+    let Some(pane) = Pane::open(&world, 100, &[]) else { return };
+    pane.enter("clear; \"$A2A\" send --stream 'stream 12 100ms'");
+    let shown = |rows: &[String]| rows.iter().any(|row| row == "chunk 3 of 12") && live(rows).len() == 1;
+    let rows = pane.until("states, pieces and the line", shown).await;
+    assert_eq!(live(&rows), [rows.last().unwrap()], "{rows:#?}");
+    let rows = pane.until_ready("the task is completed").await;
+    let of_the_task = rows.iter().position(|row| row.starts_with("Task ID: ")).expect("the ids");
+    let rows: Vec<_> = rows[of_the_task + 2..].iter().filter(|row| !row.starts_with("chunk ")).collect();
+    let [head @ .., task, context, state, _prompt] = &rows[..] else { panic!("{rows:#?}") };
+    assert_eq!(head, ["State: submitted", "State: working", "Artifact stream:", ""]);
+    assert!(task.starts_with("Task ID: ") && context.starts_with("Context ID: "), "{rows:#?}");
+    assert_eq!(*state, "State: completed");
+}
+
+#[tokio::test]
 async fn cli_ctrl_c_in_a_terminal_takes_the_line_back_and_says_how_to_resume() {
     let world = World::demo().await;
     let Some(pane) = Pane::open(&world, 200, &[]) else { return };

@@ -27,7 +27,9 @@ export type TaskState =
   /** Terminal: the agent would not do it. */
   | "TASK_STATE_REJECTED"
   /** Interrupted: the agent waits for credentials, which come by another way. */
-  | "TASK_STATE_AUTH_REQUIRED";
+  | "TASK_STATE_AUTH_REQUIRED"
+  /** Unknown or indeterminate: neither terminal nor interrupted. */
+  | "TASK_STATE_UNSPECIFIED";
 
 /** Whether a task in this state is finished for good. */
 export function isTerminal(state: TaskState): boolean {

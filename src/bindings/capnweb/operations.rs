@@ -43,7 +43,8 @@ pub(super) async fn call(
 ) -> Result<Value> {
     let caller = session.caller(voice.parameters());
     session.service().negotiate(&caller)?;
-    let (service, limits) = (session.service(), connection.limits());
+    // A send that nobody takes is not under way: each call says so for itself.
+    let (service, limits) = (|| session.service(), connection.limits());
     match name {
         "sendMessage" => send((session, voice), connection, arguments).await,
         "sendMessageStreaming" | "sendStreamingMessage" => {
@@ -53,7 +54,7 @@ pub(super) async fn call(
         "getTask" => {
             let id = arguments.id("id")?;
             let history_length = arguments.optional("historyLength")?;
-            let task = service
+            let task = service()
                 .get_task(&caller, GetTaskRequest { history_length, ..GetTaskRequest::new(id) })
                 .await?;
             limits.fits(task.approximate_size())?;
@@ -61,7 +62,7 @@ pub(super) async fn call(
         }
         "listTasks" => {
             let request = arguments.list_tasks(voice)?;
-            let page = service.list_tasks(&caller, request).await?;
+            let page = service().list_tasks(&caller, request).await?;
             limits.fits(page.approximate_size())?;
             voice.value(&page)
         }
@@ -69,13 +70,14 @@ pub(super) async fn call(
             let id = arguments.id("id")?;
             let metadata = arguments.optional("metadata")?;
             let request = CancelTaskRequest { metadata, ..CancelTaskRequest::new(id) };
-            let task = service.cancel_task(&caller, request).await?;
+            let task = service().cancel_task(&caller, request).await?;
             limits.fits(task.approximate_size())?;
             voice.value(&*task)
         }
-        "getExtendedAgentCard" => voice
-            .value(&service.get_extended_agent_card(&caller, GetExtendedAgentCardRequest::default()).await?),
-        _ => push_config((service, &caller), voice, name, arguments).await,
+        "getExtendedAgentCard" => voice.value(
+            &service().get_extended_agent_card(&caller, GetExtendedAgentCardRequest::default()).await?,
+        ),
+        _ => push_config((&service(), &caller), voice, name, arguments).await,
     }
 }
 

@@ -10,13 +10,13 @@ use super::codec::{
     Decode, Encode, count, decode_object, encode_list, encode_texts, flag, int32, json_text, list, optional,
     optional_count, optional_flag, optional_struct, required, required_struct, text, texts,
 };
-use super::task::{nanos, optional_state, optional_time};
+use super::task::{nanos, optional_time, state};
 use crate::fault::Result;
 use crate::model::{
     CancelTaskRequest, DeleteTaskPushNotificationConfigRequest, GetExtendedAgentCardRequest,
     GetTaskPushNotificationConfigRequest, GetTaskRequest, ListTaskPushNotificationConfigsRequest,
     ListTaskPushNotificationConfigsResponse, ListTasksRequest, ListTasksResponse, SendMessageConfiguration,
-    SendMessageRequest, SubscribeToTaskRequest,
+    SendMessageRequest, SubscribeToTaskRequest, TaskState,
 };
 
 impl Encode for SendMessageRequest {
@@ -140,7 +140,8 @@ impl Decode for ListTasksRequest {
         Ok(Self {
             tenant: optional("tenant", reader.get_tenant())?,
             context_id: optional("contextId", reader.get_context_id())?,
-            status: optional_state("status", reader.get_status())?,
+            status: Some(state("status", reader.get_status())?)
+                .filter(|state| *state != TaskState::Unspecified),
             page_size: optional_count(reader.get_page_size()),
             page_token: optional("pageToken", reader.get_page_token())?,
             history_length: optional_count(reader.get_history_length()),

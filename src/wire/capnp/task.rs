@@ -4,8 +4,8 @@ use super::a2a_capnp::{
     self, send_message_response, task, task_artifact_update_event, task_status, task_status_update_event,
 };
 use super::codec::{
-    Decode, Encode, Within, decode_object, encode_list, json_text, known, list, missing, optional,
-    optional_struct, readable, required, required_struct,
+    Decode, Encode, Within, decode_object, encode_list, json_text, known, list, optional, optional_struct,
+    readable, required, required_struct,
 };
 use crate::fault::{Fault, Result};
 use crate::model::{
@@ -16,6 +16,7 @@ use crate::model::{
 impl From<TaskState> for a2a_capnp::TaskState {
     fn from(state: TaskState) -> Self {
         match state {
+            TaskState::Unspecified => Self::Unspecified,
             TaskState::Submitted => Self::Submitted,
             TaskState::Working => Self::Working,
             TaskState::Completed => Self::Completed,
@@ -28,14 +29,14 @@ impl From<TaskState> for a2a_capnp::TaskState {
     }
 }
 
-/// A state; none where it is unspecified.
-pub(super) fn optional_state(
+/// A state, as it was said.
+pub(super) fn state(
     field: &str,
     state: std::result::Result<a2a_capnp::TaskState, capnp::NotInSchema>,
-) -> Result<Option<TaskState>> {
+) -> Result<TaskState> {
     use a2a_capnp::TaskState as Wire;
-    Ok(Some(match known(field, state)? {
-        Wire::Unspecified => return Ok(None),
+    Ok(match known(field, state)? {
+        Wire::Unspecified => TaskState::Unspecified,
         Wire::Submitted => TaskState::Submitted,
         Wire::Working => TaskState::Working,
         Wire::Completed => TaskState::Completed,
@@ -44,7 +45,7 @@ pub(super) fn optional_state(
         Wire::InputRequired => TaskState::InputRequired,
         Wire::Rejected => TaskState::Rejected,
         Wire::AuthRequired => TaskState::AuthRequired,
-    }))
+    })
 }
 
 /// A time; none where it is 0.
@@ -74,7 +75,7 @@ impl Decode for TaskStatus {
 
     fn decode(reader: task_status::Reader<'_>) -> Result<Self> {
         Ok(Self {
-            state: optional_state("state", reader.get_state())?.ok_or_else(|| missing("state"))?,
+            state: state("state", reader.get_state())?,
             message: optional_struct("message", reader.has_message().then(|| reader.get_message()))?,
             timestamp: optional_time(reader.get_timestamp()),
         })

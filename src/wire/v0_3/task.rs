@@ -102,16 +102,22 @@ struct State(TaskState);
 
 impl Serialize for State {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.0.short_name())
+        serializer.serialize_str(if self.0 == TaskState::Unspecified { UNKNOWN } else { self.0.short_name() })
     }
 }
 
 impl<'de> Deserialize<'de> for State {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let name = String::deserialize(deserializer)?;
+        if name == UNKNOWN {
+            return Ok(Self(TaskState::Unspecified));
+        }
         state_from_name(&name).map(Self).map_err(serde::de::Error::custom)
     }
 }
+
+/// What the old protocol calls the unspecified state.
+const UNKNOWN: &str = "unknown";
 
 /// No state is called so.
 #[derive(Debug)]
@@ -124,7 +130,7 @@ impl fmt::Display for UnknownState {
     }
 }
 
-/// The state that the old protocol calls so. Its `unknown` is none.
+/// The state of [`TaskState::ALL`] that the old protocol calls so: its `unknown` is none that anybody can ask for.
 ///
 /// # Errors
 /// If no state has this name.

@@ -130,6 +130,15 @@ fn a_task_says_its_kind_and_its_state_in_small_letters() {
 }
 
 #[test]
+fn the_unspecified_state_is_the_old_unknown() {
+    let task: model::Task = new(json!({"id": "t", "contextId": "c", "status": {"state": 0}}));
+    let old = written(task.v0_3());
+    assert_eq!(old["status"]["state"], "unknown");
+    let read: Task<'_> = serde_json::from_value(old).expect("a task");
+    assert_eq!(model::Task::try_from(read).expect("a task"), task);
+}
+
+#[test]
 fn events_say_their_kind_and_status_events_whether_they_are_the_last() {
     let status: model::TaskStatusUpdateEvent =
         new(json!({"taskId": "t", "contextId": "c", "status": {"state": "TASK_STATE_COMPLETED"}}));
