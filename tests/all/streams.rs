@@ -24,6 +24,7 @@ on_wires! {
         a_stopping_server_lets_turns_end_and_detaches_whoever_waits_for_nothing,
         a_stopping_server_hands_over_what_has_not_ended_in_time,
         a_stopping_server_closes_each_line_as_soon_as_nothing_runs_on_it,
+        a_stopping_server_keeps_a_line_with_which_a_task_would_be_canceled,
         a_send_that_asks_to_return_at_once_always_opens_a_task,
     ]
     objects: [
@@ -152,6 +153,30 @@ async fn a_stopping_server_hands_over_what_has_not_ended_in_time(wire: Wire) {
     assert_eq!((end.reason, end.last_seq), (EndReason::Detached, 2));
     drop(cue);
     soon("the server stops", stopping).await.unwrap();
+}
+
+async fn a_stopping_server_keeps_a_line_with_which_a_task_would_be_canceled(wire: Wire) {
+    let (world, mut stage) = wire.puppet().await;
+    let (idle, tied, busy) =
+        (world.connection().await, world.session(ALICE).await, world.session(ALICE).await);
+    idle.authenticate(ALICE).ready().await.unwrap();
+    let held = tied.send_streaming(SendCall::from("go").cancel_on_drop(), Collector::new());
+    let cue = stage.turn().await;
+    cue.works().await;
+    drop(held.subscription);
+    until("its stream is over", || world.counts().feeds == 0).await;
+    let collector = Collector::new();
+    let _stream = busy.send_streaming("go", collector.clone());
+    let other = stage.turn().await;
+    other.works().await;
+    let stopping = tokio::spawn(world.server.stop());
+    idle.closed().await;
+    assert!(!cue.turn.cancellation.is_cancelled(), "it goes on as long as the server does");
+    assert_eq!(held.task.get(None).await.unwrap().state(), TaskState::Working);
+    other.end();
+    assert_eq!(collector.end().await.reason, EndReason::Completed);
+    soon("the server stops", stopping).await.unwrap();
+    soon("the cancellation", cue.turn.cancellation.cancelled()).await;
 }
 
 async fn a_stopping_server_closes_each_line_as_soon_as_nothing_runs_on_it(wire: Wire) {
