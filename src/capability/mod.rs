@@ -9,8 +9,9 @@ mod service;
 mod session;
 mod task;
 
-use std::cell::Cell;
-use std::rc::Rc;
+use std::cell::{Cell, OnceCell};
+use std::future::pending;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +20,8 @@ pub use observer::{Observer, Subscription};
 pub use service::{ClaimedTask, PublicService};
 pub use session::{ContextChoice, Identity, Session, SessionPolicy};
 pub use task::{SendOptions, Started, StartedTask, TaskHandle, expiry, no_task};
+
+use tokio::task::{LocalSet, spawn_local};
 
 use crate::clock::Clock;
 use crate::fault::Result;
@@ -34,8 +37,14 @@ pub struct Context {
     pub service: Arc<AgentService>,
     /// Says when the server stops: streams then end with `detached` when their tasks go no further.
     pub shutdown: Shutdown,
+    streams: Weak<LocalSet>,
     live: Live,
 }
+
+/// The streams of all connections of a worker, which run together: many are woken at once, by another thread and one
+/// by one, and a connection would else write after each what it writes once after all.
+#[derive(Debug, Default)]
+pub struct Streams(OnceCell<Weak<LocalSet>>);
 
 /// How many objects of a connection live: zero once it is over.
 #[derive(Debug, Default)]
@@ -47,9 +56,10 @@ pub struct Live {
 }
 
 impl Context {
-    /// The objects of a new connection.
-    pub fn new(service: Arc<AgentService>, shutdown: Shutdown) -> Rc<Self> {
-        Rc::new(Self { service, shutdown, live: Live::default() })
+    /// The objects of a new connection. Must be called on a `LocalSet`, and on the same one for the same `streams`.
+    pub fn new(service: Arc<AgentService>, shutdown: Shutdown, streams: &Streams) -> Rc<Self> {
+        let streams = Weak::clone(streams.0.get_or_init(Streams::start));
+        Rc::new(Self { service, shutdown, streams, live: Live::default() })
     }
 
     /// How many objects live.
@@ -73,12 +83,22 @@ impl Context {
     /// it is, and sends it again to the next server; nobody here has taken it.
     async fn takes_sends(&self) {
         if self.shutdown.is_stopping() {
-            std::future::pending::<()>().await;
+            pending::<()>().await;
         }
     }
 
     fn clock(&self) -> &Clock {
         self.service.clock()
+    }
+}
+
+impl Streams {
+    /// The streams end with the `LocalSet` on which this is called.
+    fn start() -> Weak<LocalSet> {
+        let streams = Rc::new(LocalSet::new());
+        let started = Rc::downgrade(&streams);
+        spawn_local(async move { streams.run_until(pending::<()>()).await });
+        started
     }
 }
 

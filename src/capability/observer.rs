@@ -167,6 +167,8 @@ pub(super) fn run(context: &Rc<Context>, stream: impl Future<Output = ()> + 'sta
     let live = super::LiveGuard::stream(context);
     // A server that stops waits for the word that the stream ends: lines are closed when every permit is gone.
     let permit = context.shutdown.permit();
+    // It is gone only when the worker is.
+    let Some(streams) = context.streams.upgrade() else { return };
     // An async block around it would be twice its size.
-    tokio::task::spawn_local(stream.map(|()| drop((live, permit))));
+    streams.spawn_local(stream.map(|()| drop((live, permit))));
 }
