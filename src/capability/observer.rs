@@ -166,15 +166,17 @@ fn ended_by(progress: &Progress, cause: &EndCause) -> StreamEnd {
 /// dropped.
 pub(super) fn run(context: &Rc<Context>, work: Work, stream: impl Future<Output = LastCall> + 'static) {
     let live = super::LiveGuard::stream(context);
+    // It is gone only when the worker is.
+    let Some(streams) = context.streams.upgrade() else { return };
     let shutdown = context.shutdown.clone();
-    tokio::task::spawn_local(async move {
-        let last = stream.await;
+    // An async block around it would be twice its size.
+    streams.spawn_local(stream.map(move |last| {
         drop(live);
         if let Some(last) = last {
             // By itself: a client that never answers should cost this call and not a whole stream.
             tokio::task::spawn_local(wait_for_answer(last, shutdown, work));
         }
-    });
+    }));
 }
 
 /// Waits for the client's answer; a server that stops waits for a moment.

@@ -139,26 +139,28 @@ impl RunningTurn {
 
     /// Hands what is collected to the writer.
     pub(super) fn hand_over(self: &Arc<Self>) {
-        let mut collected = self.lock();
-        if collected.outputs.is_empty() {
-            return;
-        }
-        let outputs = std::mem::take(&mut collected.outputs);
-        self.enqueue(&mut collected, outputs);
         // Enqueued under the lock, so that batches keep their order; driven without it.
-        drop(collected);
-        self.writer.drive();
+        let enqueued = self.enqueue(&mut self.lock());
+        if enqueued {
+            self.writer.drive();
+        }
     }
 
-    fn enqueue(self: &Arc<Self>, collected: &mut Collected, outputs: Vec<Output>) {
+    /// Queues what is collected. Returns whether that was anything: then the writer must be driven.
+    fn enqueue(self: &Arc<Self>, collected: &mut Collected) -> bool {
+        let outputs = std::mem::take(&mut collected.outputs);
         let count = outputs.len();
+        if count == 0 {
+            return false;
+        }
         let outputs = match std::mem::replace(&mut collected.task, TurnTask::Closed) {
             TurnTask::Pending(pending) => match replied(outputs) {
                 Ok(message) => {
                     self.over.store(true, Ordering::Release);
                     counters::add(&self.writer.counters().dropped_updates, count - 1);
                     self.writer.enqueue(pending.reply(message));
-                    return self.committed(count);
+                    self.committed(count);
+                    return true;
                 }
                 Err(outputs) => {
                     collected.task = TurnTask::Open(self.open(*pending));
@@ -177,6 +179,7 @@ impl RunningTurn {
             counters::add(&self.writer.counters().dropped_updates, count);
             self.committed(count);
         }
+        true
     }
 
     fn open(&self, pending: Pending) -> Live {
@@ -185,12 +188,14 @@ impl RunningTurn {
         task
     }
 
-    /// The turn has ended. Afterwards nothing it says counts.
+    /// The turn has ended. Afterwards nothing it says counts. Its last updates and its end are handed over
+    /// together: one wake, and one group.
     pub(super) fn finish(self: &Arc<Self>, ending: Ending) {
-        self.hand_over();
-        let (task, span) = {
+        let (enqueued, task, span) = {
             let mut collected = self.lock();
-            (std::mem::replace(&mut collected.task, TurnTask::Closed), std::mem::take(&mut collected.span))
+            let enqueued = self.enqueue(&mut collected);
+            let task = std::mem::replace(&mut collected.task, TurnTask::Closed);
+            (enqueued, task, std::mem::take(&mut collected.span))
         };
         match task {
             TurnTask::Open(task) => {
@@ -203,7 +208,12 @@ impl RunningTurn {
             }
             TurnTask::Pending(mut pending) => pending.delivery.replier.answer(Err(stopped())),
             // The agent has answered with a message, or this was done before.
-            TurnTask::Closed => span.end_turn(None),
+            TurnTask::Closed => {
+                span.end_turn(None);
+                if enqueued {
+                    self.writer.drive();
+                }
+            }
         }
         self.close();
     }
@@ -298,7 +308,8 @@ fn replied(outputs: Vec<Output>) -> Result<Message, Vec<Output>> {
     }
 }
 
-/// Polls an agent, and hands over what it said when the poll ends. A panic is an output like others.
+/// Polls an agent, and hands over what it said when it waits; after its end, the turn has to be finished. A panic is
+/// an output like others.
 pub(super) struct Polled<F> {
     pub(super) turn: Arc<RunningTurn>,
     pub(super) agent: Pin<Box<F>>,
@@ -312,9 +323,12 @@ impl<F: Future> Future for Polled<F> {
         // The agent is not polled again after a panic, so nobody sees what it left half done.
         let polled = catch_unwind(AssertUnwindSafe(|| self.agent.as_mut().poll(context)));
         POLLED.set(outer);
-        self.turn.hand_over();
         match polled {
-            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Pending) => {
+                self.turn.hand_over();
+                Poll::Pending
+            }
+            // What is left is handed over with the end of the turn.
             Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
             Err(panic) => Poll::Ready(Err(panic)),
         }

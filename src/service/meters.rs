@@ -101,6 +101,8 @@ impl Default for Meter {
 impl Meters {
     /// Does a call, counts it and ends its span. If what is returned is dropped before its end, the call counts as
     /// abandoned.
+    ///
+    /// Give it a large future pinned: one that is given by value has its room here twice.
     pub(super) async fn measure<T>(
         &self,
         method: Method,

@@ -12,6 +12,7 @@ mod send;
 mod stream;
 mod task;
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -128,7 +129,7 @@ impl AgentService {
         if let Some(id) = task {
             span.task(id);
         }
-        self.meters.measure(method, &span, call).await
+        self.meters.measure(method, &span, pin!(call)).await
     }
 
     /// Begins the span of a call.

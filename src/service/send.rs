@@ -1,7 +1,7 @@
 //! Sending messages.
 
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -51,7 +51,7 @@ impl AgentService {
                 Sent::Message(message) => Ok(Begun::Message(message)),
             }
         };
-        self.meters.measure(Method::SendStreamingMessage, &span, begun).await
+        self.meters.measure(Method::SendStreamingMessage, &span, pin!(begun)).await
     }
 
     /// Sends a message and waits until its task is terminal or interrupted, unless asked to return at once.
@@ -86,7 +86,7 @@ impl AgentService {
                 answer = answer => answer,
             }
         };
-        self.meters.measure(Method::SendMessage, &span, answered).await
+        self.meters.measure(Method::SendMessage, &span, pin!(answered)).await
     }
 
     async fn submit(
@@ -113,7 +113,7 @@ impl AgentService {
             parameters: Arc::new(span.carried_by(&caller.parameters).into_owned()),
             turn_timeout,
         };
-        let (sent, in_use) = handed_over(pass, self.engine.send_in_use(submission)).await?;
+        let (sent, in_use) = handed_over(pass, pin!(self.engine.send_in_use(submission))).await?;
         if let Sent::Task(ticket) = &sent {
             span.task(&ticket.task_id);
             span.conversation(&ticket.context_id);
@@ -152,8 +152,7 @@ impl AgentService {
 }
 
 /// Holds the pass until the call has been handed over, which is after its first step.
-pub(super) async fn handed_over<T>(pass: Pass, call: impl Future<Output = T>) -> T {
-    let mut call = pin!(call);
+pub(super) async fn handed_over<T>(pass: Pass, mut call: Pin<&mut impl Future<Output = T>>) -> T {
     let mut pass = Some(pass);
     poll_fn(move |cx| {
         let step = call.as_mut().poll(cx);

@@ -1,5 +1,6 @@
 //! Tasks: get, list, cancel, delete, follow.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use super::{AgentService, Method};
@@ -44,7 +45,7 @@ impl AgentService {
         self.reach(caller, &request.id).await?;
         let pass = self.check(caller, Permission::Cancel)?;
         let scope = self.scope(caller);
-        super::send::handed_over(pass, self.engine.cancel(&scope, &request.id)).await
+        super::send::handed_over(pass, pin!(self.engine.cancel(&scope, &request.id))).await
     }
 
     /// Deletes a finished task, with everything that is known of it.
@@ -53,7 +54,7 @@ impl AgentService {
             self.reach(caller, id).await?;
             let pass = self.check(caller, Permission::Delete)?;
             let scope = self.scope(caller);
-            super::send::handed_over(pass, self.engine.delete(&scope, id)).await
+            super::send::handed_over(pass, pin!(self.engine.delete(&scope, id))).await
         };
         self.observe(Method::DeleteTask, caller, Some(id), deleted).await
     }

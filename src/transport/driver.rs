@@ -86,7 +86,9 @@ impl<F: Frames, S: Speaker> Driver<F, S> {
     /// Lets the speaker handle what came. A panic in it, or in a method, ends this connection only.
     fn run(&mut self, cx: &mut Context<'_>) {
         let Some(speaker) = &mut self.speaker else { return };
-        match catch_unwind(AssertUnwindSafe(|| self.quiet.poll(cx, Pin::new(speaker), POLLS))) {
+        let (mut polls, queued) = (0..POLLS, self.line.queued_frames());
+        let goes_on = || polls.next().is_some() && self.line.queued_frames() < queued + ANSWERS;
+        match catch_unwind(AssertUnwindSafe(|| self.quiet.poll(cx, Pin::new(speaker), goes_on))) {
             Ok(Poll::Pending) => {}
             Ok(Poll::Ready(reason)) => self.line.end(reason),
             Err(panic) => {
@@ -119,7 +121,8 @@ impl<F: Frames, S: Speaker> Driver<F, S> {
         let ended = catch_unwind(AssertUnwindSafe(|| {
             // It learns the reason by itself, unless a panic was the end of it; what waits on a call or a
             // stream learns it from there.
-            let _ = self.quiet.poll(cx, Pin::new(&mut speaker), LAST_POLLS);
+            let mut polls = 0..LAST_POLLS;
+            let _ = self.quiet.poll(cx, Pin::new(&mut speaker), || polls.next().is_some());
             speaker.end(cx);
             drop(speaker);
         }));
@@ -174,9 +177,11 @@ fn log_panic(line: &Line, panic: &(dyn Any + Send)) {
 
 /// Rounds of read, work, write before other connections have their turn.
 const ROUNDS: usize = 16;
-/// Polls of the speaker in one round; a message takes one. What a round has answered is written before
-/// the next begins, so that both ends work at once: with a whole window in one round they take turns, and
-/// each is idle half of the time.
-const POLLS: usize = 16;
+/// Frames that one round queues. What a round has answered is written before the next begins, so that both ends
+/// work at once: with a whole window in one round they take turns, and each is idle half of the time.
+const ANSWERS: usize = 16;
+/// Polls of the speaker in one round; a message takes one. Most messages about a stream are answered with
+/// nothing, and a write for every few of them costs more than they do.
+const POLLS: usize = 64;
 /// Polls in which everything in flight must have learned that it is over.
 const LAST_POLLS: usize = 1 << 16;

@@ -217,6 +217,11 @@ impl Line {
         Ok(held)
     }
 
+    /// Frames that the socket has not taken.
+    pub(super) fn queued_frames(&self) -> usize {
+        self.outgoing.borrow().len()
+    }
+
     /// Bytes that wait to be written.
     pub fn queued_bytes(&self) -> usize {
         self.outgoing.borrow().bytes() + self.unwritten.get()

@@ -29,19 +29,19 @@ impl Quiet {
         Self { waker: Waker::from(signal.clone()), signal }
     }
 
-    /// Polls `future` until it neither is ready nor asks for more, at most `budget` times; after that
-    /// the task is woken to go on later. Does nothing if nothing woke the future.
+    /// Polls `future` until it neither is ready nor asks for more, as long as `goes_on`, which is asked before each
+    /// poll; after that the task is woken to go on later. Does nothing if nothing woke the future.
     pub(super) fn poll<F>(
         &self,
         cx: &mut Context<'_>,
         mut future: Pin<&mut F>,
-        budget: usize,
+        mut goes_on: impl FnMut() -> bool,
     ) -> Poll<F::Output>
     where
         F: Future + ?Sized,
     {
         self.signal.outer.register(cx.waker());
-        for _ in 0..budget {
+        while goes_on() {
             if self.signal.state.swap(POLLING, Ordering::AcqRel) & WOKEN == 0 {
                 break;
             }
