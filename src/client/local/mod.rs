@@ -79,7 +79,7 @@ pub struct Connection {
 
 /// What the objects of a connection share. The last of them closes it.
 struct Line {
-    on: On<Rc<ConnectionHandle>, (Rc<transport::Line>, Rc<web::Talk>)>,
+    on: On<Rc<ConnectionHandle>, Rc<web::Talk>>,
     errands: Errands,
     tracer: Tracer,
 }
@@ -97,7 +97,7 @@ impl Line {
     fn transport(&self) -> &Rc<transport::Line> {
         match &self.on {
             On::Capnp(handle) => handle.line(),
-            On::Web((line, _)) => line,
+            On::Web(talk) => talk.line(),
         }
     }
 }
@@ -138,14 +138,14 @@ impl Connection {
             }
             Binding::CapnWeb => {
                 let mut talk = None;
-                let (line, driver) = transport::connect_text(frames, limits, |line| {
+                let (_, driver) = transport::connect_text(frames, limits, |line| {
                     let (shared, answers) = web::Talk::new(line, errands.clone());
                     talk = Some(shared);
                     WebSpeech::new(answers, line)
                 });
                 let talk = talk.expect("the speaker was made");
                 let main = web::Stub::main(&talk);
-                let line = Rc::new(Line { on: On::Web((line, talk)), errands, tracer });
+                let line = Rc::new(Line { on: On::Web(talk), errands, tracer });
                 let operations = Operations::new(On::Web(web::Voice::main(main.clone())), line, agent);
                 (Self { on: On::Web(main), operations }, running(driver, work))
             }
@@ -241,7 +241,7 @@ impl Connection {
     pub fn counters(&self) -> Counters {
         match &self.line().on {
             On::Capnp(handle) => handle.counters(),
-            On::Web((_, talk)) => talk.counters(),
+            On::Web(talk) => talk.counters(),
         }
     }
 

@@ -4,11 +4,10 @@ use std::cell::RefCell;
 use std::rc::{Rc, Weak};
 
 use capnweb::{Question, Refused, Remote, Session};
-use tokio::sync::oneshot;
 
 use super::super::call::{Pending, unreadable};
 use super::ear::Ear;
-use super::talk::Talk;
+use super::talk::{Answer, Talk};
 use super::values::Value;
 use crate::fault::{Fault, FaultKind, Result};
 
@@ -28,8 +27,6 @@ enum Held {
     /// The call has failed, so there is none.
     Broken(Fault),
 }
-
-type Answer = oneshot::Receiver<Result<Value>>;
 
 /// What stands for the parts of a result.
 type Parts<const N: usize> = [(Weak<RefCell<Held>>, Option<&'static str>); N];
@@ -60,7 +57,7 @@ impl Stub {
             Ok((question, answer)) => Pending::new(async move {
                 // Dropped before the answer, it gives the call up.
                 let _question = question;
-                answered(answer).await.and_then(read)
+                answer.await.and_then(read)
             }),
             Err(fault) => Pending::failed(fault),
         }
@@ -108,14 +105,14 @@ impl Stub {
         let settled = async move {
             // Whoever has let go of what it asked for still made the call: it is not given up.
             let _question = question;
-            settle(promised, answered(answer).await)
+            settle(promised, answer.await)
         };
         (stubs, Pending::new(settled))
     }
 
     fn call(&self, method: &str, arguments: &[Value]) -> Result<(Question, Answer)> {
         let question = self.on(method, |session, target, path| session.call(target, path, arguments))?;
-        let answer = self.talk.expect(question.id());
+        let answer = self.talk.answer(question.id());
         Ok((question, answer))
     }
 
@@ -145,11 +142,6 @@ impl Stub {
             other => Fault::new(FaultKind::Overloaded, other.to_string()),
         }
     }
-}
-
-async fn answered(answer: Answer) -> Result<Value> {
-    let lost = |_| Fault::new(FaultKind::Disconnected, "the connection is over; connect again");
-    answer.await.map_err(lost)?
 }
 
 /// Says what has become of the objects that a call was to give. What is left of its answer.

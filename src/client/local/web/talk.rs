@@ -2,8 +2,9 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
 use capnweb::{Action, CallId, Cause, Closed, Error, Limits, QuestionId, Session};
 use tokio::sync::oneshot;
@@ -24,6 +25,13 @@ pub(in super::super) struct Talk {
     line: Rc<Line>,
     errands: Errands,
     waker: Rc<Cell<Option<Waker>>>,
+}
+
+/// The answer to a call that was made. Dropped before it came, nobody waits for it any more.
+pub(super) struct Answer {
+    talk: Rc<Talk>,
+    question: QuestionId,
+    answer: oneshot::Receiver<Result<Value>>,
 }
 
 /// Does what the session asks for.
@@ -59,7 +67,7 @@ impl Talk {
         let now = self.session.borrow().stats();
         Counters {
             questions: now.calls + now.waiting,
-            calls: now.questions,
+            calls: self.waiting.borrow().len(),
             exports: now.exports,
             imports: now.imports,
             queued_bytes: self.line.queued_bytes(),
@@ -68,7 +76,7 @@ impl Talk {
         }
     }
 
-    pub(super) fn line(&self) -> &Rc<Line> {
+    pub(in super::super) fn line(&self) -> &Rc<Line> {
         &self.line
     }
 
@@ -83,17 +91,32 @@ impl Talk {
         result
     }
 
-    /// Has this told when the question is answered, or the session is over.
-    pub(super) fn expect(&self, question: QuestionId) -> oneshot::Receiver<Result<Value>> {
+    /// What will be answered to a question, be it the end of the session.
+    pub(super) fn answer(self: &Rc<Self>, question: QuestionId) -> Answer {
         let (sender, answer) = oneshot::channel();
         self.waiting.borrow_mut().insert(question, sender);
-        answer
+        Answer { talk: Rc::clone(self), question, answer }
     }
 
     /// Why there is nobody to call any more.
     pub(super) fn over(&self) -> Fault {
         let ending = self.line.ending().map(|reason| reason.fault());
         ending.unwrap_or_else(|| Fault::new(FaultKind::Disconnected, "the connection is over; connect again"))
+    }
+}
+
+impl Future for Answer {
+    type Output = Result<Value>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Value>> {
+        let answer = ready!(Pin::new(&mut self.answer).poll(cx));
+        Poll::Ready(answer.unwrap_or_else(|_| Err(self.talk.over())))
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        self.talk.waiting.borrow_mut().remove(&self.question);
     }
 }
 
