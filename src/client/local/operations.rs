@@ -132,7 +132,8 @@ impl Operations {
                 let stub = voice.with(&parameters);
                 let [message, config] = web::send(call);
                 let arguments = [message, config, web::listen(&stub, sink)];
-                self.begin(&stub, "sendMessageStreaming", &arguments, parameters.into_owned(), span)
+                let sent = stub.open_parts("sendMessageStreaming", &arguments, STARTED);
+                self.begin(sent, parameters.into_owned(), span)
             }
         }
     }
@@ -218,7 +219,8 @@ impl Operations {
             On::Web(voice) => {
                 let stub = voice.with(&parameters);
                 let arguments = [web::value(&request.id), web::listen(&stub, sink), web::cursor(cursor)];
-                self.begin(&stub, "subscribeToTask", &arguments, parameters.into_owned(), span)
+                let sent = stub.open_parts("subscribeToTask", &arguments, STARTED);
+                self.begin(sent, parameters.into_owned(), span)
             }
         }
     }
@@ -286,16 +288,13 @@ impl Operations {
         )
     }
 
-    /// Makes a call over Cap'n Web that gives a task and a subscription.
+    /// What has begun with a call over Cap'n Web that gives a task and a subscription.
     fn begin(
         &self,
-        stub: &web::Stub,
-        method: &str,
-        arguments: &[web::Value],
+        ([task, subscription], accepted): ([web::Stub; 2], Pending<web::Value>),
         said: ServiceParameters,
         span: Span,
     ) -> Started {
-        let ([task, subscription], accepted) = stub.open_parts(method, arguments, ["task", "subscription"]);
         let task = web::Voice::new(task, Rc::new(said));
         self.started(On::Web(task), On::Web(subscription), accepted.emptied().traced(span))
     }
@@ -316,6 +315,9 @@ impl Operations {
         Ready::new(answer, &self.line.errands)
     }
 }
+
+/// What a call over Cap'n Web gives that begins something.
+const STARTED: [&str; 2] = ["task", "subscription"];
 
 pub(super) fn write_cursor(cursor: Cursor, mut wire: cursor::Builder<'_>) {
     match cursor {
