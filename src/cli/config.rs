@@ -9,7 +9,7 @@ use super::Global;
 use super::dotenv::Taken;
 use super::error::CliError;
 use super::output::Output;
-use super::text::field;
+use super::text::{NOT_SHOWN, field};
 use crate::config::{Layers, keys};
 
 #[derive(Debug, Subcommand)]
@@ -64,7 +64,7 @@ fn client(command: &Command, matches: &ArgMatches, taken: &[Taken]) -> Vec<Setti
             values.map(|value| value.to_string_lossy().into_owned()).collect::<Vec<_>>().join(", ")
         });
         let secret = matches!(id, "api_key" | "bearer" | "svc_param");
-        let shown = if secret { raw.map(|_| "set, and not shown".to_owned()) } else { raw };
+        let shown = if secret { raw.map(|_| NOT_SHOWN.to_owned()) } else { raw };
         let from_file = taken.iter().find(|taken| taken.id == id);
         let origin = match (from_file, matches.value_source(id)) {
             (Some(taken), _) => format!("file {}", taken.file.display()),

@@ -106,7 +106,15 @@ impl DotEnv {
 }
 
 /// Options of single commands, which a file cannot set here.
-const OF_COMMANDS: &[&str] = &["A2ACLI_TASK_ID", "A2ACLI_CONTEXT_ID", "A2ACLI_ASYNC", "A2ACLI_METADATA"];
+const OF_COMMANDS: &[&str] = &[
+    "A2ACLI_TASK_ID",
+    "A2ACLI_CONTEXT_ID",
+    "A2ACLI_ASYNC",
+    "A2ACLI_METADATA",
+    "A2ACLI_TOKEN",
+    "A2ACLI_AUTH_SCHEME",
+    "A2ACLI_AUTH_CREDENTIALS",
+];
 
 /// The nearest `.env`, as git finds its own directory.
 fn nearest(dir: &Path) -> Option<PathBuf> {

@@ -211,10 +211,15 @@ fn hint(kind: FaultKind, authenticated: bool) -> Option<&'static str> {
         FaultKind::TaskNotFound => {
             Some("`a2a-webcap task list` shows your tasks; --debug shows what was sent")
         }
+        FaultKind::PushNotificationNotSupported => Some(INSTEAD_OF_PUSH),
         FaultKind::UnsupportedOperation => Some("`a2a-webcap card get` shows what the agent can do"),
         _ => None,
     }
 }
+
+/// What to do where push notifications are not sent.
+pub(super) const INSTEAD_OF_PUSH: &str =
+    "`a2a-webcap task subscribe ID` follows a task, over a lost line too";
 
 #[cfg(test)]
 mod tests {

@@ -40,9 +40,20 @@ pub(super) async fn card(global: &Global) -> Result<(Reference, Option<Found>), 
 impl Reach {
     /// Connects as the flags say.
     pub(super) async fn connect(global: &Global, output: &mut Output) -> Result<Self, CliError> {
+        Self::connect_if(global, output, |_| Ok(())).await
+    }
+
+    /// The same, if the agent's card says that it can do what is wanted: otherwise the agent hears nothing. One that
+    /// was not asked for its card is tried.
+    pub(super) async fn connect_if(
+        global: &Global,
+        output: &mut Output,
+        can: impl FnOnce(&AgentCard) -> Result<(), CliError>,
+    ) -> Result<Self, CliError> {
         let deadline = global.timeout.map(|timeout| (Instant::now() + timeout, timeout));
         let (reference, found) = card(global).await?;
         let card = found.map(|found| found.card);
+        card.as_ref().map_or(Ok(()), can)?;
         let (endpoint, tenant) = place(&reference, card.as_ref(), global)?;
         if let Reference::Url(from, _) = &reference
             && from.host() != endpoint.host()

@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use crate::model::{
-    AgentCard, Artifact, ListTasksResponse, Message, Part, PartContent, Role, Task, TaskState, TaskStatus,
+    AgentCard, Artifact, ListTaskPushNotificationConfigsResponse, ListTasksResponse, Message, Part,
+    PartContent, Role, Task, TaskPushNotificationConfig, TaskState, TaskStatus,
 };
 
 /// One line.
@@ -197,6 +198,37 @@ pub(super) fn tasks(page: &ListTasksResponse) -> String {
     text
 }
 
+/// A push configuration, of whose secrets only is said that they are there.
+pub(super) fn push_config(config: &TaskPushNotificationConfig) -> String {
+    let mut text = String::new();
+    field(&mut text, "Task ID", config.task_id.as_deref().unwrap_or_default());
+    field(&mut text, "Config ID", config.id.as_deref().unwrap_or_default());
+    field(&mut text, "URL", &config.url);
+    if config.token.is_some() {
+        field(&mut text, "Token", NOT_SHOWN);
+    }
+    if let Some(authentication) = &config.authentication {
+        field(&mut text, "Auth scheme", &authentication.scheme);
+        if authentication.credentials.is_some() {
+            field(&mut text, "Auth credentials", NOT_SHOWN);
+        }
+    }
+    text
+}
+
+pub(super) fn push_configs(page: &ListTaskPushNotificationConfigsResponse) -> String {
+    let mut text = String::new();
+    for config in &page.configs {
+        text.push_str(&push_config(config));
+        text.push('\n');
+    }
+    field(&mut text, "Configs", &page.configs.len().to_string());
+    if let Some(token) = &page.next_page_token {
+        field(&mut text, "Next page", token);
+    }
+    text
+}
+
 pub(super) fn card(card: &AgentCard) -> String {
     let mut text = String::new();
     field(&mut text, "Name", &card.name);
@@ -234,6 +266,9 @@ fn role(message: &Message) -> &'static str {
         Role::Agent => "agent",
     }
 }
+
+/// In the place of a secret.
+pub(super) const NOT_SHOWN: &str = "set, and not shown";
 
 #[cfg(test)]
 mod tests {

@@ -8,17 +8,20 @@ use super::builder::ClientBuilder;
 use super::event::Cursor;
 use super::follow::{Origin, Source, follow};
 use super::grant::GrantRef;
+use super::local::Pending;
 use super::observe::{Observing, observe};
 use super::observer::Observer;
 use super::remote::Remote;
 use super::send_call::SendCall;
 use super::stream::TaskStream;
 use super::task::TaskRef;
-use super::uplink::Uplink;
+use super::uplink::{Live, Uplink};
 use crate::fault::{Fault, FaultKind, Result};
 use crate::model::{
-    AgentCard, CancelTaskRequest, GetExtendedAgentCardRequest, GetTaskRequest, Id, ListTasksRequest,
-    ListTasksResponse, SendMessageResponse, StreamResponse, Task,
+    AgentCard, CancelTaskRequest, DeleteTaskPushNotificationConfigRequest, GetExtendedAgentCardRequest,
+    GetTaskPushNotificationConfigRequest, GetTaskRequest, Id, ListTaskPushNotificationConfigsRequest,
+    ListTaskPushNotificationConfigsResponse, ListTasksRequest, ListTasksResponse, SendMessageResponse,
+    StreamResponse, Task, TaskPushNotificationConfig,
 };
 
 /// A client of one server, as one principal. Clones share the connection; it closes when the last clone, and
@@ -169,19 +172,79 @@ impl Client {
     /// do not include it.
     pub async fn delete(&self, task: impl Into<Id>) -> Result<()> {
         let task = task.into();
-        let delete = move |uplink: Rc<Uplink>| async move {
-            let tries = Cell::new(0_u32);
-            let deleted = uplink.call(|live| {
-                tries.set(tries.get() + 1);
-                Ok(live.session()?.task(&task).delete())
-            });
-            match deleted.await {
-                // The try before was cut off from its answer: it has done its work.
-                Err(fault) if fault.kind() == FaultKind::TaskNotFound && tries.get() > 1 => Ok(()),
-                result => result,
+        let call =
+            move |uplink: Rc<Uplink>| delete(uplink, move |live| Ok(live.session()?.task(&task).delete()));
+        self.uplink.ask(call).await
+    }
+
+    /// Has the server post the events of a task to a URL; the configuration as the server keeps it, with its id.
+    /// The task in the configuration itself does not count.
+    ///
+    /// After a lost line, a configuration with an id is sent again: the server knows it by that. One without an id is
+    /// not, as the server would make two of it: then the loss is the answer, and
+    /// [`push_configs`](Self::push_configs) tells whether the configuration has arrived.
+    ///
+    /// # Errors
+    /// `PUSH_NOTIFICATION_NOT_SUPPORTED` if the agent's card does not declare them; `TASK_NOT_FOUND`.
+    pub async fn create_push_config(
+        &self,
+        task: impl Into<Id>,
+        config: TaskPushNotificationConfig,
+    ) -> Result<TaskPushNotificationConfig> {
+        let config = TaskPushNotificationConfig { task_id: Some(task.into()), ..config };
+        let create = move |uplink: Rc<Uplink>| async move {
+            if config.id.as_ref().is_some_and(|id| !id.is_empty()) {
+                uplink.call(move |live| Ok(live.operations().create_push_config(&config))).await
+            } else {
+                uplink.call_once(move |live| Ok(live.operations().create_push_config(&config))).await
             }
         };
-        self.uplink.ask(delete).await
+        self.uplink.ask(create).await
+    }
+
+    /// One push configuration of a task.
+    ///
+    /// # Errors
+    /// As [`create_push_config`](Self::create_push_config); of most servers `TASK_NOT_FOUND` also if the
+    /// configuration is not there.
+    pub async fn push_config(
+        &self,
+        task: impl Into<Id>,
+        id: impl Into<Id>,
+    ) -> Result<TaskPushNotificationConfig> {
+        let request =
+            GetTaskPushNotificationConfigRequest { tenant: None, task_id: task.into(), id: id.into() };
+        let get = move |uplink: Rc<Uplink>| {
+            uplink.call(move |live| Ok(live.operations().get_push_config(&request)))
+        };
+        self.uplink.ask(get).await
+    }
+
+    /// A page of the push configurations of a task.
+    ///
+    /// # Errors
+    /// As [`create_push_config`](Self::create_push_config).
+    pub async fn push_configs(
+        &self,
+        request: ListTaskPushNotificationConfigsRequest,
+    ) -> Result<ListTaskPushNotificationConfigsResponse> {
+        let list = move |uplink: Rc<Uplink>| {
+            uplink.call(move |live| Ok(live.operations().list_push_configs(&request)))
+        };
+        self.uplink.ask(list).await
+    }
+
+    /// Takes a push configuration off a task.
+    ///
+    /// # Errors
+    /// As [`push_config`](Self::push_config).
+    pub async fn delete_push_config(&self, task: impl Into<Id>, id: impl Into<Id>) -> Result<()> {
+        let request =
+            DeleteTaskPushNotificationConfigRequest { tenant: None, task_id: task.into(), id: id.into() };
+        let call = move |uplink: Rc<Uplink>| {
+            delete(uplink, move |live| Ok(live.operations().delete_push_config(&request)))
+        };
+        self.uplink.ask(call).await
     }
 
     /// Turns the secret of [`TaskRef::share`] into the task. It works once, and what it gives ends with the
@@ -222,6 +285,20 @@ impl Client {
 
     pub(super) fn window(&self) -> usize {
         self.window
+    }
+}
+
+/// Makes a call that deletes something, again if the line was lost under it.
+async fn delete(uplink: Rc<Uplink>, call: impl Fn(&Live) -> Result<Pending<()>>) -> Result<()> {
+    let tries = Cell::new(0_u32);
+    let deleted = uplink.call(|live| {
+        tries.set(tries.get() + 1);
+        call(live)
+    });
+    match deleted.await {
+        // The try before was cut off from its answer: it has done its work.
+        Err(fault) if fault.kind() == FaultKind::TaskNotFound && tries.get() > 1 => Ok(()),
+        result => result,
     }
 }
 

@@ -283,6 +283,13 @@ pub struct ListTaskPushNotificationConfigsRequest {
     pub page_token: Option<String>,
 }
 
+impl ListTaskPushNotificationConfigsRequest {
+    /// Asks for the first page of a task's push configurations, as long as the server likes.
+    pub fn new(task_id: impl Into<Id>) -> Self {
+        Self { tenant: None, task_id: task_id.into(), page_size: None, page_token: None }
+    }
+}
+
 /// A page of push configurations.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

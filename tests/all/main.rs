@@ -63,6 +63,7 @@ mod process_jsonl;
 mod process_serve;
 mod process_trace;
 mod proxy;
+mod push;
 mod raw;
 mod restart;
 mod revoke;

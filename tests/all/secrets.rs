@@ -209,6 +209,38 @@ async fn plant_flags_and_addresses(garden: &mut Garden) {
     }
 }
 
+/// What a receiver of push notifications would know the agent by, for an agent that sends them and one that does not.
+async fn plant_push_configs(garden: &mut Garden) {
+    let scratch = Scratch::new();
+    std::fs::create_dir_all(&scratch.0).unwrap();
+    let key = garden.key.clone();
+    let own = ("A2ACLI_API_KEY", &*key);
+    let mut card = document(&garden.run("card get", &["card", "get", "-o", "json"], &[own]).await);
+    card["capabilities"]["pushNotifications"] = true.into();
+    let path = scratch.0.join("card.json");
+    std::fs::write(&path, card.to_string()).unwrap();
+    let token = garden.plants.new_secret("the token of a push configuration");
+    let credentials = garden.plants.new_secret("the credentials of a push configuration");
+    let line = ["task", "push-config", "create", "t", "--url", "https://receiver.example"];
+    let scheme = ["--auth-scheme", "Bearer"];
+    let said = ["--token", &*token, "--auth-credentials", &*credentials];
+    let variables = [own, ("A2ACLI_TOKEN", &*token), ("A2ACLI_AUTH_CREDENTIALS", &*credentials)];
+    let url = garden.served.url().to_owned();
+    for agent in [path.to_str().unwrap(), &url] {
+        for transport in ["capnp", "capnweb"] {
+            let at = ["-a", agent, "--transport", transport];
+            let what = "push-config create";
+            for format in ["json", "text"] {
+                let common = [&line[..], &at, &["-o", format]].concat();
+                garden.run(what, &[&common[..], &scheme, &said].concat(), &[own]).await;
+                garden.run(what, &[&common[..], &scheme].concat(), &variables).await;
+                garden.run(what, &common, &variables).await;
+                garden.run(what, &[&common[..], &["--help"]].concat(), &variables).await;
+            }
+        }
+    }
+}
+
 /// Key files and settings that hold a key where something else belongs.
 async fn plant_settings(garden: &mut Garden) {
     let scratch = Scratch::new();
@@ -461,6 +493,7 @@ async fn no_secret_shows_in_a_log_an_error_an_answer_or_a_metric() {
         let mut garden = Garden::new(format).await;
         plant_keys(&mut garden).await;
         plant_flags_and_addresses(&mut garden).await;
+        plant_push_configs(&mut garden).await;
         plant_http(&mut garden).await;
         plant_frames(&mut garden).await;
         plant_shares(&mut garden).await;

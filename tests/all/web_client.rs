@@ -7,7 +7,10 @@ use a2a_webcap::client::local::{Connection, Session};
 use a2a_webcap::client::{Binding, Credentials, Cursor, Endpoint, Features};
 use a2a_webcap::fault::FaultKind;
 use a2a_webcap::limits::WireLimits;
-use a2a_webcap::model::{EndReason, GetTaskRequest, SubscribeToTaskRequest, TaskState};
+use a2a_webcap::model::{
+    DeleteTaskPushNotificationConfigRequest, EndReason, GetTaskPushNotificationConfigRequest, GetTaskRequest,
+    ListTaskPushNotificationConfigsRequest, SubscribeToTaskRequest, TaskPushNotificationConfig, TaskState,
+};
 use futures::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use tokio::io::DuplexStream;
@@ -239,4 +242,52 @@ async fn a_server_that_calls_faster_than_its_observer_takes_is_cut_off_at_a_boun
     let aborted = server.heard().await;
     assert_eq!((&aborted[0], &aborted[1][4]["reason"]), (&json!("abort"), &json!("OVERLOADED")), "{aborted}");
     assert_eq!(session.ready().await.unwrap_err().kind(), FaultKind::Overloaded);
+}
+
+#[tokio::test(flavor = "local")]
+async fn push_configs_are_asked_for_as_the_binding_says_and_their_answers_are_read() {
+    let (session, mut server) = Played::session().await;
+    server.hears_at_last(json!(["pull", 1])).await;
+    let config = json!({
+        "id": "one", "taskId": "t", "url": "https://receiver.example", "token": "hush",
+        "authentication": { "scheme": "Bearer", "credentials": "hush" },
+    });
+    let read = |config: &Value| serde_json::from_value::<TaskPushNotificationConfig>(config.clone()).unwrap();
+
+    let created = session.create_push_config(&read(&config));
+    server.hears(json!(["push", ["pipeline", 1, ["createTaskPushNotificationConfig"], [config]]])).await;
+    server.says(json!(["resolve", 2, config])).await;
+    assert_eq!(soon("an answer", created).await.unwrap(), read(&config));
+
+    let request =
+        GetTaskPushNotificationConfigRequest { tenant: None, task_id: "t".into(), id: "one".into() };
+    let got = session.get_push_config(&request);
+    server
+        .hears_at_last(json!(["push", ["pipeline", 1, ["getTaskPushNotificationConfig"], ["t", "one"]]]))
+        .await;
+    server.says(json!(["resolve", 3, config])).await;
+    assert_eq!(soon("an answer", got).await.unwrap(), read(&config));
+
+    let mut request = ListTaskPushNotificationConfigsRequest::new("t");
+    (request.page_size, request.page_token) = (Some(1), Some("from here".to_owned()));
+    let listed = session.list_push_configs(&request);
+    let page = json!({ "taskId": "t", "pageSize": 1, "pageToken": "from here" });
+    server
+        .hears_at_last(json!(["push", ["pipeline", 1, ["listTaskPushNotificationConfigs"], ["t", page]]]))
+        .await;
+    server.says(json!(["resolve", 4, { "configs": [[config]], "nextPageToken": "more" }])).await;
+    let listed = soon("an answer", listed).await.unwrap();
+    assert_eq!(
+        (&listed.configs[..], listed.next_page_token.as_deref()),
+        (&[read(&config)][..], Some("more"))
+    );
+
+    let request =
+        DeleteTaskPushNotificationConfigRequest { tenant: None, task_id: "t".into(), id: "one".into() };
+    let deleted = session.delete_push_config(&request);
+    server
+        .hears_at_last(json!(["push", ["pipeline", 1, ["deleteTaskPushNotificationConfig"], ["t", "one"]]]))
+        .await;
+    server.says(json!(["resolve", 5, ["undefined"]])).await;
+    soon("an answer", deleted).await.unwrap();
 }

@@ -29,17 +29,17 @@ pub(super) enum TaskCommand {
     Subscribe(subscribe::Subscribe),
     /// Save a task's artifacts as files
     Download(download::Download),
-    /// Manage webhooks: not supported yet
+    /// Have a task's events posted to URLs, by agents that do so
     #[command(subcommand)]
     PushConfig(push::PushConfig),
 }
 
 impl TaskCommand {
     pub(super) async fn run(self, global: &Global, output: &mut Output) -> Result<(), CliError> {
-        if let Self::PushConfig(command) = self {
-            return command.run(global).await;
-        }
-        let reach = Reach::connect(global, output).await?;
+        let reach = match &self {
+            Self::PushConfig(command) => command.reach(global, output).await?,
+            _ => Reach::connect(global, output).await?,
+        };
         let done = match self {
             Self::Get(command) => command.run(&reach, output).await,
             Self::List(command) => command.run(&reach, output).await,
@@ -47,7 +47,7 @@ impl TaskCommand {
             Self::Delete(command) => command.run(&reach, output).await,
             Self::Subscribe(command) => command.run(&reach, output).await,
             Self::Download(command) => command.run(&reach, output).await,
-            Self::PushConfig(_) => Ok(()),
+            Self::PushConfig(command) => command.run(&reach, output).await,
         };
         reach.close().await;
         done
