@@ -271,10 +271,11 @@ fn guarded<T>(call: impl FnOnce() -> lsm_tree::Result<T>) -> Result<T, CatalogEr
     match catch_unwind(AssertUnwindSafe(call)) {
         Ok(Ok(done)) => Ok(done),
         Ok(Err(lsm_tree::Error::Io(error))) => Err(match error.kind() {
-            // A table that is gone or shorter than it was.
-            io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData => {
-                damaged(error.to_string())
-            }
+            // A table that is gone or shorter than it was, or that names a place where nothing can be.
+            io::ErrorKind::NotFound
+            | io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::InvalidData
+            | io::ErrorKind::InvalidInput => damaged(error.to_string()),
             _ => CatalogError::Io(error),
         }),
         Ok(Err(error)) => Err(damaged(error.to_string())),
