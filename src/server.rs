@@ -24,7 +24,7 @@ use crate::agent::Agent;
 use crate::auth::{ApiKey, ApiKeyError, Authenticator, KeyEntry, KeyRing, KeyRingError};
 use crate::authority::{Audit, Authority, Permissions};
 use crate::bindings::{capnp, capnweb};
-use crate::capability::{Context, Streams};
+use crate::capability::Context;
 use crate::clock::Clock;
 use crate::config::{Config, StoreChoice};
 use crate::engine::{Engine, Recovered};
@@ -534,7 +534,6 @@ impl Routes for ServerRoutes {
             service: Arc::clone(&self.service),
             shutdown: self.shutdown.clone(),
             wire: self.wire.clone(),
-            streams: Streams::default(),
         })
     }
 }
@@ -543,13 +542,12 @@ struct Worker {
     service: Arc<AgentService>,
     shutdown: Shutdown,
     wire: WireLimits,
-    streams: Streams,
 }
 
 impl Worker {
     /// What the objects of a new connection share, or those of a batch, which has no line.
     fn context(&self, line: Option<&Rc<Line>>) -> Rc<Context> {
-        Context::new(Arc::clone(&self.service), self.shutdown.clone(), &self.streams, line)
+        Context::new(Arc::clone(&self.service), self.shutdown.clone(), line)
     }
 }
 

@@ -9,10 +9,10 @@ mod service;
 mod session;
 mod task;
 
-use std::cell::{Cell, OnceCell};
+use std::cell::Cell;
 use std::future::pending;
 use std::ops::Deref;
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,8 +21,6 @@ pub use observer::{Observer, Subscription};
 pub use service::{ClaimedTask, PublicService};
 pub use session::{ContextChoice, Identity, Session, SessionPolicy};
 pub use task::{SendOptions, Started, StartedTask, TaskHandle, expiry, no_task};
-
-use tokio::task::{LocalSet, spawn_local};
 
 use crate::clock::Clock;
 use crate::fault::Result;
@@ -41,14 +39,8 @@ pub struct Context {
     pub shutdown: Shutdown,
     /// None where there is a batch in place of a connection.
     line: Option<Rc<Line>>,
-    streams: Weak<LocalSet>,
     live: Live,
 }
-
-/// The streams of all connections of a worker, which run together: many are woken at once, by another thread and one
-/// by one, and a connection would else write after each what it writes once after all.
-#[derive(Debug, Default)]
-pub struct Streams(OnceCell<Weak<LocalSet>>);
 
 /// How many objects of a connection live: zero once it is over.
 #[derive(Debug, Default)]
@@ -60,16 +52,9 @@ pub struct Live {
 }
 
 impl Context {
-    /// The objects of a new connection, or of a batch, which has no line. Must be called on a `LocalSet`, and on the same
-    /// one for the same `streams`.
-    pub fn new(
-        service: Arc<AgentService>,
-        shutdown: Shutdown,
-        streams: &Streams,
-        line: Option<&Rc<Line>>,
-    ) -> Rc<Self> {
-        let streams = Weak::clone(streams.0.get_or_init(Streams::start));
-        Rc::new(Self { service, shutdown, line: line.cloned(), streams, live: Live::default() })
+    /// The objects of a new connection, or of a batch, which has no line.
+    pub fn new(service: Arc<AgentService>, shutdown: Shutdown, line: Option<&Rc<Line>>) -> Rc<Self> {
+        Rc::new(Self { service, shutdown, line: line.cloned(), live: Live::default() })
     }
 
     /// How many objects live.
@@ -137,16 +122,6 @@ impl Deref for Serving<'_> {
 
     fn deref(&self) -> &AgentService {
         self.service
-    }
-}
-
-impl Streams {
-    /// The streams end with the `LocalSet` on which this is called.
-    fn start() -> Weak<LocalSet> {
-        let streams = Rc::new(LocalSet::new());
-        let started = Rc::downgrade(&streams);
-        spawn_local(async move { streams.run_until(pending::<()>()).await });
-        started
     }
 }
 

@@ -166,11 +166,9 @@ fn ended_by(progress: &Progress, cause: &EndCause) -> StreamEnd {
 /// dropped.
 pub(super) fn run(context: &Rc<Context>, work: Work, stream: impl Future<Output = LastCall> + 'static) {
     let live = super::LiveGuard::stream(context);
-    // It is gone only when the worker is.
-    let Some(streams) = context.streams.upgrade() else { return };
     let shutdown = context.shutdown.clone();
     // An async block around it would be twice its size.
-    streams.spawn_local(stream.map(move |last| {
+    tokio::task::spawn_local(stream.map(move |last| {
         drop(live);
         if let Some(last) = last {
             // By itself: a client that never answers should cost this call and not a whole stream.
