@@ -123,8 +123,10 @@ impl ClientBuilder {
     /// # Errors
     /// `INVALID_PARAMS` if the address is none, `DISCONNECTED` if nobody answers there.
     pub async fn connect(self) -> Result<Client> {
-        let endpoint = self.url.parse::<Endpoint>()?;
-        let endpoint = self.binding.map_or(endpoint.clone(), |binding| endpoint.by(binding));
+        let mut endpoint = self.url.parse::<Endpoint>()?;
+        if let Some(binding) = self.binding {
+            endpoint = endpoint.by(binding);
+        }
         let settings = Settings {
             endpoint,
             dialer: self.dialer,

@@ -63,16 +63,14 @@ impl Connection {
 
 /// Opens a connection as the settings say.
 pub(super) async fn connect(settings: &Settings) -> Result<Connection> {
-    match &settings.dialer {
-        None => {
-            let opened = async { watched(settings, dial(&settings.endpoint).await?).await };
-            in_time(&settings.endpoint, settings.connect_timeout, opened).await
+    let endpoint = &settings.endpoint;
+    let opened = async {
+        match &settings.dialer {
+            None => watched(settings, dial(endpoint).await?).await,
+            Some(dialer) => watched(settings, dialer.dial(endpoint)?).await,
         }
-        Some(dialer) => {
-            let opened = async { watched(settings, dialer.dial(&settings.endpoint)?).await };
-            in_time(&settings.endpoint, settings.connect_timeout, opened).await
-        }
-    }
+    };
+    in_time(endpoint, settings.connect_timeout, opened).await
 }
 
 async fn watched<S>(settings: &Settings, stream: S) -> Result<Connection>

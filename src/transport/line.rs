@@ -380,7 +380,7 @@ impl Drop for Held {
 
 /// One task to be woken.
 #[derive(Default)]
-struct Wakeup(Cell<Option<Waker>>);
+pub struct Wakeup(Cell<Option<Waker>>);
 
 impl fmt::Debug for Wakeup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -389,7 +389,8 @@ impl fmt::Debug for Wakeup {
 }
 
 impl Wakeup {
-    fn register(&self, cx: &mut Context<'_>) {
+    /// Has the task woken that this is called from.
+    pub fn register(&self, cx: &Context<'_>) {
         let waker = match self.0.take() {
             Some(waker) if waker.will_wake(cx.waker()) => waker,
             _ => cx.waker().clone(),
@@ -397,7 +398,8 @@ impl Wakeup {
         self.0.set(Some(waker));
     }
 
-    fn wake(&self) {
+    /// Wakes it, once.
+    pub fn wake(&self) {
         if let Some(waker) = self.0.take() {
             waker.wake();
         }

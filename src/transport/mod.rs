@@ -53,9 +53,9 @@ pub use close::{CloseReason, code};
 pub use driver::Driver;
 pub use frames::{FrameQueue, Frames};
 pub use handle::{ConnectionHandle, Counters};
-pub use line::{Held, Line, Speaker, Work};
+pub use line::{Held, Line, Speaker, Wakeup, Work};
 pub use rpc::Rpc;
-pub use speech::{WebHost, WebSpeech, abort};
+pub use speech::{WebHost, WebSpeech, abort, session_limits};
 pub use tap::{Direction, Tap};
 #[cfg(not(target_arch = "wasm32"))]
 pub use websocket::WebSocket;
@@ -89,16 +89,16 @@ pub fn accept_text<F: Frames, S: Speaker>(
     (line.clone(), Driver::new(line, frames, speaker))
 }
 
-/// The calling end of a connection of text frames, on which `speaker` makes what speaks. Poll the driver; it ends with
-/// the connection.
-pub fn connect_text<F: Frames, S: Speaker>(
+/// The calling end of a connection of text frames, on which `speaker` makes what speaks, and what is called through it.
+/// Poll the driver; it ends with the connection.
+pub fn connect_text<T, F: Frames, S: Speaker>(
     frames: F,
     limits: WireLimits,
-    speaker: impl FnOnce(&Rc<Line>) -> S,
-) -> (Rc<Line>, Driver<F, S>) {
+    speaker: impl FnOnce(&Rc<Line>) -> (T, S),
+) -> (T, Driver<F, S>) {
     let line = Line::new(None, limits, false);
-    let speaker = speaker(&line);
-    (line.clone(), Driver::new(line, frames, speaker))
+    let (called, speaker) = speaker(&line);
+    (called, Driver::new(line, frames, speaker))
 }
 
 /// The calling end of a connection: the peer's first object, usable at once, before any answer. Poll

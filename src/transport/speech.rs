@@ -5,11 +5,13 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use capnweb::{Cause, Closed, Session, Violation};
+use capnweb::{Cause, Closed, Limits, Session, Violation};
 
 use super::close::{CloseReason, code};
 use super::line::{Line, Speaker};
 use crate::fault::{Fault, FaultKind};
+use crate::limits::WireLimits;
+use crate::wire::capnweb::to_error;
 
 /// What a session's objects are, and who does what it asks for.
 pub trait WebHost: Unpin + 'static {
@@ -34,9 +36,6 @@ pub trait WebHost: Unpin + 'static {
     /// The connection is over, and the session told so: whoever waits for the peer learns that it is gone, and objects
     /// are let go.
     fn end(&mut self);
-
-    /// A fault as an error of the session.
-    fn error(&self, fault: &Fault) -> capnweb::Error;
 }
 
 /// What speaks on a Cap'n Web connection.
@@ -108,7 +107,7 @@ impl<H: WebHost> Speaker for WebSpeech<H> {
             CloseReason::Closed { .. }
             | CloseReason::Refused { .. }
             | CloseReason::Silent
-            | CloseReason::Panicked => Some(abort(self.host.error(&reason.fault()))),
+            | CloseReason::Panicked => Some(abort(&reason.fault())),
             CloseReason::PeerClosed { .. } | CloseReason::PeerAborted(_) | CloseReason::Lost(_) => None,
         }
     }
@@ -120,8 +119,8 @@ impl<H: WebHost> Speaker for WebSpeech<H> {
 }
 
 /// The last frame of a session that this side ends.
-pub fn abort(error: capnweb::Error) -> Bytes {
-    let error = capnweb::Encoded::new(&capnweb::Data::Error(Box::new(error)));
+pub fn abort(fault: &Fault) -> Bytes {
+    let error = capnweb::Encoded::new(&capnweb::Data::Error(Box::new(to_error(fault))));
     let error = error.as_ref().map_or("[\"error\",\"Error\",\"internal error\"]", capnweb::Encoded::as_str);
     Bytes::from(format!("[\"abort\",{error}]"))
 }
@@ -150,3 +149,25 @@ fn reason(closed: Closed) -> CloseReason {
 
 /// Bytes of a peer's last words that are kept.
 const LONGEST_TEXT: usize = 1 << 10;
+
+/// The bounds of a session, as far as both ends have the same. One end may have bounds of its own for calls, and for what
+/// is kept and queued.
+pub fn session_limits(wire: &WireLimits) -> Limits {
+    let mut limits = Limits::default();
+    limits.message_bytes = wire.message_bytes;
+    limits.depth = wire.depth;
+    limits.calls = wire.message_calls;
+    limits.remap_steps = wire.map_steps;
+    limits.exports = wire.exports;
+    limits.imports = wire.imports;
+    limits.unanswered_calls = wire.questions;
+    limits.unanswered_questions = wire.calls;
+    limits.kept_bytes = wire.message_bytes.saturating_mul(KEPT_MESSAGES);
+    // The line bounds what it was given; one message can settle what a thousand answers wait for before that.
+    limits.queued_bytes = wire.message_bytes.saturating_mul(2);
+    limits.stream_window = wire.stream_window_bytes;
+    limits
+}
+
+/// What a peer may have kept for it, in arguments and results, as a multiple of the longest message.
+const KEPT_MESSAGES: usize = 4;

@@ -1,6 +1,7 @@
 //! Codecs between the model and the wire forms. File names mirror `model/`.
 
 pub mod capnp;
+pub mod capnweb;
 pub mod v0_3;
 
 use crate::fault::{Fault, Result};
@@ -27,3 +28,16 @@ impl<T> Within for Result<T> {
         if self.is_ok() { self } else { self.within(&format!("{outer}[{index}]")) }
     }
 }
+
+/// The beginning of a peer's text.
+fn shortened(text: &str) -> String {
+    let end = text.floor_char_boundary(MAX_MESSAGE_BYTES);
+    let mark = if end < text.len() { "…" } else { "" };
+    format!("{}{mark}", &text[..end])
+}
+
+/// The bytes of a peer's text that a fault keeps.
+const MAX_MESSAGE_BYTES: usize = 2_048;
+
+/// The pairs, and the violations, of a peer's error that a fault keeps.
+const MAX_DETAILS: usize = 64;

@@ -10,11 +10,11 @@ use tokio::time::{Instant, timeout_at};
 
 use super::calls::Calls;
 use super::connection::Connection;
-use super::reply::error;
 use crate::capability::{Context, PublicService};
 use crate::fault::{Fault, FaultKind};
 use crate::limits::WireLimits;
 use crate::transport::{WebHost as _, abort};
+use crate::wire::capnweb::to_error;
 
 /// What a batch comes to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,8 +29,7 @@ pub enum Answered {
 /// Dropping the future gives the calls up.
 pub async fn batch(context: Rc<Context>, limits: WireLimits, body: Bytes, deadline: Instant) -> Answered {
     let Ok(text) = std::str::from_utf8(&body) else {
-        let fault = Fault::new(FaultKind::InvalidRequest, "a batch must be UTF-8");
-        return Answered::Malformed(abort(error(&fault)));
+        return Answered::Malformed(abort(&Fault::new(FaultKind::InvalidRequest, "a batch must be UTF-8")));
     };
     let main = super::main(PublicService::new(context));
     let connection = Connection::in_batch(main, limits, text);
@@ -47,13 +46,12 @@ pub async fn batch(context: Rc<Context>, limits: WireLimits, body: Bytes, deadli
             FaultKind::DeadlineExceeded,
             "these calls were not answered in time; what they began goes on",
         );
-        connection.session(|session| session.abort(error(&late)));
+        connection.session(|session| session.abort(to_error(&late)));
     }
     drop(calls);
     let answer = Rc::into_inner(connection).and_then(Connection::into_answer);
     let Some(answer) = answer else {
-        let fault = Fault::internal("a batch is still used when it is over");
-        return Answered::Frames(abort(error(&fault)));
+        return Answered::Frames(abort(&Fault::internal("a batch is still used when it is over")));
     };
     let body = Bytes::from(answer.body);
     match answer.closed.map(|closed| closed.cause) {

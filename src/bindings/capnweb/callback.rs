@@ -10,12 +10,13 @@ use tokio::sync::oneshot;
 use super::connection::{Connection, Room};
 use super::delivery::{Ack, Deliveries, is_missing, thrown};
 use super::element::{Element, Method};
-use super::reply::{self, Value};
+use super::reply::Value;
 use super::voice::Voice;
 use crate::capability::Observer;
 use crate::fault::{Fault, FaultKind, Result};
 use crate::model::{EndReason, Event, Message, StreamEnd, Task};
 use crate::stream::Sink;
+use crate::wire::capnweb::to_error;
 
 /// Feeds a receiver of events. Each event is a `stream` frame: acknowledged when the client has handled it, and gone
 /// from both tables then. At most a window of them is on its way.
@@ -195,7 +196,7 @@ impl Callback {
         #[expect(clippy::cast_precision_loss, reason = "JavaScript's numbers have no more")]
         arguments.push(Value::Number(end.last_seq as f64));
         if let Some(fault) = &end.fault {
-            arguments.push(Value::Error(Box::new(reply::error(fault))));
+            arguments.push(Value::Error(Box::new(to_error(fault))));
         }
         let sent = match &self.shape {
             Shape::Undecided(remote) | Shape::Target(remote) => {
@@ -245,7 +246,7 @@ impl Callback {
         };
         #[expect(clippy::cast_precision_loss, reason = "JavaScript's numbers have no more")]
         let last_seq = Data::Number(end.last_seq as f64);
-        let error = reply::error(&end.fault.clone().unwrap_or_else(detached))
+        let error = to_error(&end.fault.clone().unwrap_or_else(detached))
             .with("end", Data::String(end.reason.name().to_owned()))
             .with("lastSeq", last_seq);
         self.stream(writer, &["abort"], &[Value::Error(Box::new(error))], Method::Write)

@@ -10,8 +10,7 @@ use futures::stream::{FuturesUnordered, StreamExt as _};
 
 use super::connection::Connection;
 use super::object::{self, Object};
-use super::reply::{self, Value};
-use crate::fault::Fault;
+use super::reply::Value;
 use crate::transport::WebHost;
 
 type Answer = (CallId, Result<Value, Error>);
@@ -107,9 +106,5 @@ impl WebHost for Calls {
                 other => drop(other),
             }
         }
-    }
-
-    fn error(&self, fault: &Fault) -> Error {
-        reply::error(fault)
     }
 }

@@ -3,16 +3,16 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
-use std::task::{Context, Waker};
+use std::task::Context;
 
-use ::capnweb::{Action, Batch, BatchAnswer, Error, Limits, Local, QuestionId, Refused, Remote, Session};
+use ::capnweb::{Action, Batch, BatchAnswer, Error, Local, QuestionId, Refused, Remote, Session};
 
 use super::delivery::Ack;
 use super::object::Object;
 use super::reply::Value;
 use crate::fault::{Fault, FaultKind};
 use crate::limits::WireLimits;
-use crate::transport::Line;
+use crate::transport::{Line, Wakeup, session_limits};
 
 /// One connection, or one batch.
 pub(super) struct Connection {
@@ -25,7 +25,7 @@ pub(super) struct Connection {
     /// Streams that wait for room, which any acknowledgement may make.
     blocked: Cell<usize>,
     /// Wakes the speech, which does what the session asks for.
-    waker: Rc<Cell<Option<Waker>>>,
+    wakeup: Rc<Wakeup>,
 }
 
 enum Kind {
@@ -57,16 +57,16 @@ impl Connection {
     }
 
     fn new(line: Option<Rc<Line>>, limits: WireLimits, mut kind: Kind) -> Rc<Self> {
-        let waker: Rc<Cell<Option<Waker>>> = Rc::default();
-        let woken = Rc::clone(&waker);
-        kind.session().set_wake(move || wake(&woken));
+        let wakeup = Rc::<Wakeup>::default();
+        let woken = Rc::clone(&wakeup);
+        kind.session().set_wake(move || woken.wake());
         Rc::new(Self {
             line,
             limits,
             session: RefCell::new(kind),
             acks: RefCell::default(),
             blocked: Cell::new(0),
-            waker,
+            wakeup,
         })
     }
 
@@ -118,11 +118,7 @@ impl Connection {
 
     /// Has the speech of this connection woken from now on.
     pub(super) fn register(&self, cx: &Context<'_>) {
-        let waker = match self.waker.take() {
-            Some(waker) if waker.will_wake(cx.waker()) => waker,
-            _ => cx.waker().clone(),
-        };
-        self.waker.set(Some(waker));
+        self.wakeup.register(cx);
     }
 
     /// An object that can be sent to the client.
@@ -137,7 +133,7 @@ impl Connection {
     /// Begins a stream that the client reads: what it is given, and the end that is written to.
     pub(super) fn pipe(&self) -> Result<(Value, Remote), Fault> {
         let (source, writer) = self.session(Session::pipe).map_err(refused)?;
-        wake(&self.waker);
+        self.wakeup.wake();
         Ok((Value::Source(source), writer))
     }
 
@@ -152,7 +148,7 @@ impl Connection {
         let sent = self.session(|session| session.stream(target, path, arguments));
         let question = sent.map_err(refused)?;
         self.acks.borrow_mut().insert(question, ack);
-        wake(&self.waker);
+        self.wakeup.wake();
         Ok(())
     }
 
@@ -225,12 +221,6 @@ impl Drop for Blocked<'_> {
     }
 }
 
-fn wake(waker: &Cell<Option<Waker>>) {
-    if let Some(waker) = waker.take() {
-        waker.wake();
-    }
-}
-
 fn refused(refused: Refused) -> Fault {
     match refused {
         Refused::Ended => Fault::new(FaultKind::Disconnected, "the connection is over"),
@@ -238,23 +228,3 @@ fn refused(refused: Refused) -> Fault {
         other => Fault::new(FaultKind::Overloaded, other.to_string()),
     }
 }
-
-fn session_limits(wire: &WireLimits) -> Limits {
-    let mut limits = Limits::default();
-    limits.message_bytes = wire.message_bytes;
-    limits.depth = wire.depth;
-    limits.calls = wire.message_calls;
-    limits.remap_steps = wire.map_steps;
-    limits.exports = wire.exports;
-    limits.imports = wire.imports;
-    limits.unanswered_calls = wire.questions;
-    limits.unanswered_questions = wire.calls;
-    limits.kept_bytes = wire.message_bytes.saturating_mul(KEPT_MESSAGES);
-    // The line bounds what it was given; one message can settle what a thousand answers wait for before that.
-    limits.queued_bytes = wire.message_bytes.saturating_mul(2);
-    limits.stream_window = wire.stream_window_bytes;
-    limits
-}
-
-/// What a client may have kept for it, in arguments and results, as a multiple of the longest message.
-const KEPT_MESSAGES: usize = 4;

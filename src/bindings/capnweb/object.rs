@@ -8,12 +8,13 @@ use super::arguments::Arguments;
 use super::connection::Connection;
 use super::grant::GrantObject;
 use super::operations;
-use super::reply::{Value, error};
+use super::reply::Value;
 use super::service::ServiceObject;
 use super::session::SessionObject;
 use super::task::TaskObject;
 use crate::capability::Subscription;
 use crate::fault::Result;
+use crate::wire::capnweb::to_error;
 
 /// An object that a client can hold. Dropping it gives up what it stood for.
 pub(super) enum Object {
@@ -52,7 +53,7 @@ pub(super) async fn call(connection: Rc<Connection>, call: Call<Object>) -> Resu
         return Ok(connection.object(Object::Method(target, name)));
     };
     let answered = target.call(&connection, &name, Arguments::new(arguments)).await;
-    answered.map_err(|fault| error(&fault))
+    answered.map_err(|fault| to_error(&fault))
 }
 
 impl Object {

@@ -67,6 +67,24 @@ enum On<C, W = web::Voice> {
     Web(W),
 }
 
+impl<C> On<C> {
+    /// Makes a call with these service parameters, over whichever wire.
+    fn call<T: 'static>(
+        &self,
+        span: Span,
+        parameters: &ServiceParameters,
+        capnp: impl FnOnce(&C, &ServiceParameters) -> Pending<T>,
+        web: impl FnOnce(&web::Stub) -> Pending<T>,
+    ) -> Pending<T> {
+        let parameters = span.carried_by(parameters);
+        let sent = match self {
+            Self::Capnp(client) => capnp(client, &parameters),
+            Self::Web(voice) => web(&voice.with(&parameters)),
+        };
+        sent.traced(span)
+    }
+}
+
 /// A connection to a server, before anybody has said who they are. Has the [`Operations`] of A2A for
 /// servers that allow anonymous access; elsewhere they fail with `UNAUTHENTICATED`.
 ///
@@ -137,13 +155,10 @@ impl Connection {
                 (Self { on: On::Capnp(client), operations }, running(driver, work))
             }
             Binding::CapnWeb => {
-                let mut talk = None;
-                let (_, driver) = transport::connect_text(frames, limits, |line| {
-                    let (shared, answers) = web::Talk::new(line, errands.clone());
-                    talk = Some(shared);
-                    WebSpeech::new(answers, line)
+                let (talk, driver) = transport::connect_text(frames, limits, |line| {
+                    let (talk, answers) = web::Talk::new(line, errands.clone());
+                    (talk, WebSpeech::new(answers, line))
                 });
-                let talk = talk.expect("the speaker was made");
                 let main = web::Stub::main(&talk);
                 let line = Rc::new(Line { on: On::Web(talk), errands, tracer });
                 let operations = Operations::new(On::Web(web::Voice::main(main.clone())), line, agent);

@@ -78,19 +78,13 @@ impl Operations {
         Self { parameters, ..self }
     }
 
-    /// Makes a call, over whichever wire.
     fn call<T: 'static>(
         &self,
         span: Span,
         capnp: impl FnOnce(&operations::Client, &ServiceParameters) -> Pending<T>,
         web: impl FnOnce(&web::Stub) -> Pending<T>,
     ) -> Pending<T> {
-        let parameters = span.carried_by(&self.parameters);
-        let sent = match &self.on {
-            On::Capnp(client) => capnp(client, &parameters),
-            On::Web(voice) => web(&voice.with(&parameters)),
-        };
-        sent.traced(span)
+        self.on.call(span, &self.parameters, capnp, web)
     }
 
     /// Sends a message and waits until the task stops, in a terminal or an interrupted state; with

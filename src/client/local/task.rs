@@ -63,19 +63,13 @@ impl TaskHandle {
         self.line.span(method, &self.agent, &self.parameters)
     }
 
-    /// Makes a call, over whichever wire.
     fn call<T: 'static>(
         &self,
         span: Span,
         capnp: impl FnOnce(&task_handle::Client, &ServiceParameters) -> Pending<T>,
         web: impl FnOnce(&web::Stub) -> Pending<T>,
     ) -> Pending<T> {
-        let parameters = span.carried_by(&self.parameters);
-        let sent = match &self.on {
-            On::Capnp(client) => capnp(client, &parameters),
-            On::Web(voice) => web(&voice.with(&parameters)),
-        };
-        sent.traced(span)
+        self.on.call(span, &self.parameters, capnp, web)
     }
 
     /// The task as it stands, with this many of its latest messages; with all if not said.

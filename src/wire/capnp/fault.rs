@@ -2,6 +2,7 @@
 
 use capnp::{Error, ErrorKind};
 
+use super::super::{MAX_DETAILS, shortened};
 use super::capability_capnp::{a2a_error, parameter};
 use super::codec::{Encode, encode_list, map_length};
 use crate::fault::{ExceptionType, Fault, FaultKind, FieldViolation};
@@ -114,25 +115,14 @@ fn lossy(text: capnp::Result<capnp::text::Reader<'_>>) -> String {
     shortened(&String::from_utf8_lossy(bytes))
 }
 
-fn shortened(text: &str) -> String {
-    let end = text.floor_char_boundary(MAX_MESSAGE_BYTES);
-    let mark = if end < text.len() { "…" } else { "" };
-    format!("{}{mark}", &text[..end])
-}
-
 const MARK: &str = "A2A ";
 
 /// What each hop puts before a reason.
 const HOP: &str = "remote exception: ";
 
-/// The bytes of a peer's text that a fault keeps.
-const MAX_MESSAGE_BYTES: usize = 2_048;
-
-/// The pairs, and the violations, of a peer's error that a fault keeps.
-const MAX_DETAILS: usize = 64;
-
 #[cfg(test)]
 mod tests {
+    use super::super::super::MAX_MESSAGE_BYTES;
     use super::*;
 
     #[test]

@@ -10,13 +10,13 @@ use tokio::sync::mpsc;
 use super::super::super::event::{At, TaskEvent};
 use super::super::super::observer::Sink;
 use super::super::call::unreadable;
-use super::error::{error_of, fault_of};
 use super::stub::Stub;
 use super::talk::Talk;
 use super::values::{Value, read, record};
 use crate::fault::{Fault, FaultKind, Result};
 use crate::model::{EndReason, StreamEnd};
 use crate::transport::Held;
+use crate::wire::capnweb::{from_error, to_error};
 
 /// The methods of an observer.
 const METHODS: [&str; 5] = ["onTask", "onStatusUpdate", "onArtifactUpdate", "onMessage", "onEnd"];
@@ -54,7 +54,7 @@ impl Ear {
         match (&target.told, method, arguments) {
             (Some(sender), Some(method), Some(arguments)) => {
                 let told = Told { id, method, arguments: arguments.into_iter(), held };
-                sender.send(told).map_err(|_| error_of(&late()))
+                sender.send(told).map_err(|_| to_error(&late()))
             }
             _ => Err(Error::not_a_function(&path)),
         }
@@ -113,7 +113,7 @@ async fn attend(talk: Rc<Talk>, sink: impl Sink, mut calls: mpsc::UnboundedRecei
             },
         };
         drop(held);
-        let answer = taken.map(|()| Value::Undefined).map_err(|fault| error_of(&fault));
+        let answer = taken.map(|()| Value::Undefined).map_err(|fault| to_error(&fault));
         talk.step(|session| session.answer(id, answer));
     }
 }
@@ -142,7 +142,7 @@ fn last(reason: Value, last_seq: Value, error: Value) -> Result<StreamEnd> {
     let reason =
         EndReason::from_name(&reason).ok_or_else(|| unreadable(&"a stream ended in an unknown way"))?;
     let fault = match error {
-        Value::Error(error) => Some(fault_of(*error)),
+        Value::Error(error) => Some(from_error(*error)),
         _ => None,
     };
     Ok(StreamEnd { reason, last_seq: read(last_seq)?, fault })

@@ -1,7 +1,6 @@
 //! The objects over Cap'n Web: what stands for one, how its methods are called, and what the server calls.
 
 mod ear;
-mod error;
 mod stub;
 mod talk;
 mod values;

@@ -1,21 +1,21 @@
 //! The session of a connection, at the end that calls.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 
 use capnweb::{Action, CallId, Cause, Closed, Error, Limits, QuestionId, Session};
 use tokio::sync::oneshot;
 
 use super::super::call::Errands;
 use super::ear::Ear;
-use super::error::{error_of, fault_of};
 use super::values::Value;
 use crate::fault::{Fault, FaultKind, Result};
 use crate::limits::WireLimits;
-use crate::transport::{CloseReason, Counters, Line, WebHost};
+use crate::transport::{CloseReason, Counters, Line, Wakeup, WebHost, session_limits};
+use crate::wire::capnweb::{from_error, to_error};
 
 /// What every stub of a connection shares.
 pub(in super::super) struct Talk {
@@ -24,7 +24,7 @@ pub(in super::super) struct Talk {
     waiting: RefCell<HashMap<QuestionId, oneshot::Sender<Result<Value>>>>,
     line: Rc<Line>,
     errands: Errands,
-    waker: Rc<Cell<Option<Waker>>>,
+    wakeup: Rc<Wakeup>,
 }
 
 /// The answer to a call that was made. Dropped before it came, nobody waits for it any more.
@@ -47,16 +47,16 @@ pub(in super::super) struct Answers {
 
 impl Talk {
     pub(in super::super) fn new(line: &Rc<Line>, errands: Errands) -> (Rc<Self>, Answers) {
-        let mut session = Session::new(Ear::nobody(), session_limits(line.limits()));
-        let waker: Rc<Cell<Option<Waker>>> = Rc::default();
-        let woken = Rc::clone(&waker);
-        session.set_wake(move || wake(&woken));
+        let mut session = Session::new(Ear::nobody(), limits(line.limits()));
+        let wakeup = Rc::<Wakeup>::default();
+        let woken = Rc::clone(&wakeup);
+        session.set_wake(move || woken.wake());
         let talk = Rc::new(Self {
             session: RefCell::new(session),
             waiting: RefCell::default(),
             line: Rc::clone(line),
             errands,
-            waker,
+            wakeup,
         });
         let answers = Answers { talk: Rc::clone(&talk), bytes: 0, unanswered: Vec::new(), aborted: None };
         (talk, answers)
@@ -87,7 +87,7 @@ impl Talk {
     /// One step of the session, which may leave something to do.
     pub(super) fn step<R>(&self, step: impl FnOnce(&mut Session<Ear>) -> R) -> R {
         let result = step(&mut self.session.borrow_mut());
-        wake(&self.waker);
+        self.wakeup.wake();
         result
     }
 
@@ -127,7 +127,7 @@ impl Answers {
         let held = match self.talk.line.hold(self.bytes) {
             Ok(held) => held,
             Err(CloseReason::Refused { fault, .. }) => return self.talk.line.refuse(fault),
-            Err(reason) => return self.refuse(id, error_of(&reason.fault())),
+            Err(reason) => return self.refuse(id, to_error(&reason.fault())),
         };
         if let Err(error) = Ear::hear(call, held) {
             self.refuse(id, error);
@@ -144,7 +144,7 @@ impl Answers {
             // The end of the session says why.
             self.unanswered.push(waiting);
         } else {
-            let _ = waiting.send(result.map_err(fault_of));
+            let _ = waiting.send(result.map_err(from_error));
         }
     }
 }
@@ -157,7 +157,7 @@ impl WebHost for Answers {
     }
 
     fn register(&self, cx: &mut Context<'_>) {
-        self.talk.waker.set(Some(cx.waker().clone()));
+        self.talk.wakeup.register(cx);
     }
 
     fn expect(&mut self, bytes: usize) {
@@ -187,7 +187,7 @@ impl WebHost for Answers {
                     if let Cause::Peer(error) = &closed.cause
                         && error.prop("code").is_some()
                     {
-                        self.aborted = Some(fault_of(error.clone()));
+                        self.aborted = Some(from_error(error.clone()));
                     }
                     return Err(Box::new(closed));
                 }
@@ -208,30 +208,16 @@ impl WebHost for Answers {
             let _ = waiting.send(Err(fault.clone()));
         }
     }
-
-    fn error(&self, fault: &Fault) -> Error {
-        error_of(fault)
-    }
 }
 
-fn wake(waker: &Cell<Option<Waker>>) {
-    if let Some(waker) = waker.take() {
-        waker.wake();
-    }
-}
-
-fn session_limits(wire: &WireLimits) -> Limits {
-    let mut limits = Limits::default();
-    limits.message_bytes = wire.message_bytes;
-    limits.exports = wire.exports;
-    limits.imports = wire.imports;
+fn limits(wire: &WireLimits) -> Limits {
+    let mut limits = session_limits(wire);
     // What the server has under way by its own bound.
     limits.unanswered_calls = wire.calls;
     // The server bounds what it is asked; here only what cannot be meant is refused.
     limits.unanswered_questions = wire.imports;
     limits.kept_bytes = wire.message_bytes.saturating_mul(KEPT_MESSAGES);
     limits.queued_bytes = wire.message_bytes.saturating_mul(wire.queued_messages);
-    limits.stream_window = wire.stream_window_bytes;
     limits
 }
 
