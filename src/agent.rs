@@ -341,7 +341,8 @@ pub enum Room {
 pub enum UpdateError {
     /// The turn is over: the task is finished, was canceled, or goes on in a later turn.
     Over,
-    /// The update is not a legal step of the task, which stays as it was.
+    /// The update is not what A2A requires, which is said at once; or it is no legal step of the task, which the next
+    /// call says. The task stays as it was.
     Refused(String),
     /// The engine has stopped.
     Stopped,

@@ -41,8 +41,6 @@ pub enum Refusal {
         /// The state that was to follow.
         to: TaskState,
     },
-    /// What comes with the step is not what A2A requires.
-    Malformed(&'static str),
 }
 
 impl Machine {
@@ -73,7 +71,6 @@ impl fmt::Display for Refusal {
         match self {
             Self::Finished(state) => write!(f, "the task is {state}, which is final"),
             Self::Illegal { from, to } => write!(f, "a task that is {from} cannot become {to}"),
-            Self::Malformed(why) => f.write_str(why),
         }
     }
 }

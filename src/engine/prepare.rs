@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::admission::Permit;
 use super::counters::{self, Counters};
-use super::machine::{Machine, Refusal, Step};
+use super::machine::{Machine, Step};
 use super::recover::{Recovery, RecoveryAnswer};
 use super::runner::Launch;
 use super::send::{Delivery, FollowUp};
@@ -18,10 +18,9 @@ use super::writer::{Ending, Work};
 use crate::agent::Output;
 use crate::fault::{Fault, FaultKind};
 use crate::model::{
-    Event, Id, Message, PartContent, Role, Struct, Task, TaskArtifactUpdateEvent, TaskState, TaskStatus,
-    TaskStatusUpdateEvent, Timestamp, Update, fresh_id, json,
+    Event, Id, Message, Role, Struct, Task, TaskArtifactUpdateEvent, TaskState, TaskStatus,
+    TaskStatusUpdateEvent, Timestamp, Update, fresh_id,
 };
-
 use crate::store::{Answer, Append, Group};
 use crate::trace::Span;
 
@@ -337,7 +336,7 @@ fn update(
             Output::Artifact(_) => Step::Artifact,
             Output::Reply(_) => Step::Status(TaskState::Completed),
         };
-        match machine.step(step, now).and_then(|next| check(&output).map(|()| next)) {
+        match machine.step(step, now) {
             Ok(next) => {
                 machine = next;
                 let update = update_of(&task, output, machine.since);
@@ -498,40 +497,6 @@ fn append(task: &Core, events: Vec<Arc<Event>>, machine: &Machine, group: &mut G
     }
     group.appends.push(Append { expected, events, row: task.row(machine) });
     Some(group.appends.len() - 1)
-}
-
-/// What A2A requires of an agent's words and the machine does not look at.
-fn check(output: &Output) -> Result<(), Refusal> {
-    let (parts, id) = match output {
-        Output::Artifact(chunk) => (Some(&chunk.artifact.parts), Some(&chunk.artifact.artifact_id)),
-        Output::Status { status, .. } => (status.message.as_ref().map(|message| &message.parts), None),
-        Output::Reply(message) => (Some(&message.parts), None),
-    };
-    if parts.is_some_and(Vec::is_empty) {
-        return Err(Refusal::Malformed("an artifact or message has no part"));
-    }
-    if id.is_some_and(|id| id.is_empty()) {
-        return Err(Refusal::Malformed("an artifact has no id"));
-    }
-    let (own, of_update) = match output {
-        Output::Artifact(chunk) => (&chunk.artifact.metadata, &chunk.metadata),
-        Output::Status { status, metadata } => {
-            (status.message.as_ref().map_or(&None, |message| &message.metadata), metadata)
-        }
-        Output::Reply(message) => (&message.metadata, &None),
-    };
-    let parts = parts.into_iter().flatten();
-    let (data, metadata): (Vec<_>, Vec<_>) = parts.map(|part| (&part.content, &part.metadata)).unzip();
-    let data = data.into_iter().filter_map(|content| match content {
-        PartContent::Data(value) => Some(value),
-        PartContent::Text(_) | PartContent::Raw(_) | PartContent::Url(_) => None,
-    });
-    let metadata = metadata.into_iter().chain([own, of_update]).flatten().flat_map(Struct::values);
-    // What is deeper could not be read back from the log.
-    if !data.chain(metadata).all(json::is_shallow) {
-        return Err(Refusal::Malformed("data or metadata is nested too deep"));
-    }
-    Ok(())
 }
 
 fn update_of(task: &Core, output: Output, since: Timestamp) -> Update {

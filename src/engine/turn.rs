@@ -20,10 +20,10 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::counters;
 use super::send::Pending;
 use super::task::Live;
 use super::writer::{Ending, Work, Writer};
+use super::{counters, validate};
 use crate::agent::{Output, Room, Turn, UpdateError, UpdateSink};
 use crate::fault::{Fault, FaultKind};
 use crate::model::Message;
@@ -264,11 +264,9 @@ impl UpdateSink for TurnSink {
             }
             return Err(error);
         }
-        let (bytes, most) = (output.approximate_size(), turn.writer.limits().update_bytes);
-        if bytes > most {
-            let why =
-                format!("it has about {bytes} bytes, and at most {most} are allowed: send it in chunks");
-            return Err(UpdateError::Refused(why));
+        if let Err(why) = validate::output(&output, turn.writer.limits()) {
+            counters::add(&turn.writer.counters().refused_updates, 1);
+            return Err(UpdateError::Refused(why.into_owned()));
         }
         let now = Instant::now();
         if collected.outputs.is_empty() {

@@ -1,8 +1,11 @@
-//! What a client's message must be before anything is done with it.
+//! What a client's message, and what an agent says, must be before anything is done with it.
 
+use std::borrow::Cow;
+
+use crate::agent::Output;
 use crate::fault::{Fault, FaultKind};
 use crate::limits::EngineLimits;
-use crate::model::{Message, Part, PartContent, Role};
+use crate::model::{Message, Part, PartContent, Role, Struct, TaskState, json};
 
 /// Checks a client's message against the bounds, and its media types against those that the agent takes.
 ///
@@ -43,6 +46,48 @@ pub(super) fn message(message: &Message, limits: &EngineLimits, modes: &[String]
         name("message.referenceTaskIds", id)?;
     }
     Ok(())
+}
+
+/// Checks what an agent says for all that does not depend on where its task stands.
+///
+/// # Errors
+/// Why it is refused.
+pub(super) fn output(output: &Output, limits: &EngineLimits) -> Result<(), Cow<'static, str>> {
+    let (bytes, most) = (output.approximate_size(), limits.update_bytes);
+    if bytes > most {
+        let why = format!("it has about {bytes} bytes, and at most {most} are allowed: send it in chunks");
+        return Err(why.into());
+    }
+    let no_state = TaskState::Unspecified;
+    let (parts, metadata) = match output {
+        Output::Status { status, .. } if status.state == no_state => {
+            return Err(format!("no task becomes {no_state}").into());
+        }
+        Output::Artifact(chunk) if chunk.artifact.artifact_id.is_empty() => {
+            return Err("an artifact has no id".into());
+        }
+        Output::Artifact(chunk) => (Some(&chunk.artifact.parts), [&chunk.artifact.metadata, &chunk.metadata]),
+        Output::Status { status, metadata } => match &status.message {
+            Some(message) => (Some(&message.parts), [&message.metadata, metadata]),
+            None => (None, [&None, metadata]),
+        },
+        Output::Reply(message) => (Some(&message.parts), [&message.metadata, &None]),
+    };
+    if parts.is_some_and(Vec::is_empty) {
+        return Err("an artifact or message has no part".into());
+    }
+    let parts = parts.into_iter().flatten();
+    let (data, of_parts): (Vec<_>, Vec<_>) = parts.map(|part| (&part.content, &part.metadata)).unzip();
+    let data = data.into_iter().filter_map(|content| match content {
+        PartContent::Data(value) => Some(value),
+        PartContent::Text(_) | PartContent::Raw(_) | PartContent::Url(_) => None,
+    });
+    let metadata = of_parts.into_iter().chain(metadata).flatten().flat_map(Struct::values);
+    // What is deeper could not be read back from the log.
+    match data.chain(metadata).all(json::is_shallow) {
+        true => Ok(()),
+        false => Err("data or metadata is nested too deep".into()),
+    }
 }
 
 fn check_part(field: &str, part: &Part, limits: &EngineLimits) -> Result<(), Fault> {

@@ -134,13 +134,24 @@ async fn data_that_could_not_be_read_back_from_a_log_is_refused() {
         };
         updates.artifact(artifact(64)).await?;
         updates.flush().await?;
-        updates.artifact(artifact(65)).await?;
-        let refused = updates.flush().await;
+        let refused = updates.artifact(artifact(65)).await;
         assert!(matches!(refused, Err(UpdateError::Refused(_))), "{refused:?}");
         Ok(())
     }));
     let ticket = world.open("go").await;
     assert_eq!(world.all_events(&ticket).await.len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_can_be_refused_at_once_is_refused_before_more_is_said() {
+    let world = world(Script::new(move |_, updates: Updates| async move {
+        updates.state(TaskState::Unspecified, None).await?;
+        Ok(updates.complete().await?)
+    }));
+    let ticket = world.open("go").await;
+    let events = world.all_events(&ticket).await;
+    assert_eq!(states(&events), [TaskState::Submitted, TaskState::Failed]);
+    assert_eq!(world.at_rest().await.refused_updates, 1);
 }
 
 #[tokio::test(start_paused = true)]
