@@ -84,7 +84,7 @@ fn kind(path: &Path) -> String {
 fn flips(ending: Ending) {
     let seed = setting("A2A_WEBCAP_DURABLE_SEED").unwrap_or(1);
     let rest = AtRest::after(ending, seed);
-    let files: Vec<_> = rest.tree.files().map(|(path, bytes)| (path.to_owned(), bytes.len())).collect();
+    let files: Vec<_> = rest.tree.files().map(|(path, bytes)| (path.to_owned(), written(bytes))).collect();
     let tally = Tally::default();
     let flipped = for_each(long(1_250, 6_000), |number| {
         let mut dice = Dice::new(seed << 32 | number as u64);
@@ -102,6 +102,12 @@ fn flips(ending: Ending) {
     });
     println!("{ending:?}: {tally:?}");
     flipped.unwrap_or_else(|reason| panic!("{reason}"));
+}
+
+/// Without the zeros at the end, but for some: the log is written over such.
+fn written(bytes: &[u8]) -> usize {
+    let end = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    bytes.len().min(end + 64)
 }
 
 /// Any byte of all, or of any file; beyond the end of an empty one.
@@ -141,7 +147,10 @@ fn ends(recorded: &Recorded, newest: Node) -> Vec<(usize, usize)> {
             .filter(|step| step.end < line && matches!(step.what, What::Sync { node } if node == newest));
         let synced = syncs.map(|step| step.begin).max().unwrap_or(0);
         let ends = steps.iter().filter(|step| step.end < synced).filter_map(|step| match &step.what {
-            What::Write { node, at, bytes } if *node == newest => Some(at + bytes.len()),
+            // Not what makes the file longer for later.
+            What::Write { node, at, bytes } if *node == newest && bytes.iter().any(|byte| *byte != 0) => {
+                Some(at + bytes.len())
+            }
             _ => None,
         });
         ends.max().unwrap_or(0)
@@ -163,14 +172,20 @@ fn tear(subject: Subject, positions: usize) -> Tally {
     let newest = tree.files().map(|(path, _)| path).filter(|path| path.starts_with("log")).max();
     let newest = newest.expect("there is a log").to_owned();
     let ends = ends(&recorded, recorded.recording.node_after(&newest).expect("it was recorded"));
-    let bytes = tree.0[&newest].as_ref().map_or(0, Vec::len);
+    let whole = tree.0[&newest].clone().unwrap_or_default();
+    let bytes = written(&whole);
     let (positions, tally) = (positions.min(bytes), Tally::default());
     let torn = for_each(positions, |number| {
         // Every byte of the end, and the others evenly.
         let cut = if number < positions / 2 { bytes - 1 - number } else { number * bytes / positions };
         let least = ends.iter().filter(|(_, end)| *end <= cut).map(|(number, _)| *number).max().unwrap_or(0);
+        let mut left = whole[..cut].to_vec();
+        if number % 2 == 0 {
+            // What was to go over zeros has not.
+            left.resize(whole.len(), 0);
+        }
         let mut torn = tree.clone();
-        torn.0.insert(newest.clone(), tree.0[&newest].as_ref().map(|bytes| bytes[..cut].to_vec()));
+        torn.0.insert(newest.clone(), Some(left));
         let scratch = Scratch::new();
         let directory = scratch.join("store");
         torn.write(&directory);

@@ -7,6 +7,7 @@
 //! frame    FF 41 46 FE | kind u32 | length u32 | number u64 | durable u64 | chain u32 | crc u32 of the head
 //!          | entries (length bytes) | crc u32 of head and entries
 //! seal     FF 41 53 FE | number u64 | chain u32 | crc u32
+//! zeros    that are written over, behind the seal of the last segment
 //! ```
 //!
 //! A frame's `chain` is the checksum of the frame before it, so that frames cannot be lost, repeated or taken

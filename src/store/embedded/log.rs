@@ -1,5 +1,8 @@
 //! The log: frames in segments, written by one thread that makes all frames that wait durable at once.
 //!
+//! What it writes goes over zeros that it has made durable in a moment when nothing waited: a write that does
+//! not make the file longer is durable in half the time, since the file system need not note down the new length.
+//!
 //! A full disk is waited out: what waits is written when there is room again, and nothing is answered before.
 //! Any other error ends the log for good: after a failed `fdatasync` nobody knows what is on the disk, so it is
 //! not tried again.
@@ -100,6 +103,8 @@ impl Log {
             file,
             end,
             durable: end.frame - 1,
+            zeroed: 0,
+            zeros: vec![0; AHEAD],
             buffer: Vec::new(),
             finished: Vec::new(),
             on_durable,
@@ -254,6 +259,12 @@ pub(super) const START: LogPoint = LogPoint { segment: 1, offset: 0, frame: 1, c
 const OPEN_SEGMENTS: usize = 64;
 /// Bytes that are made durable at once, but for the last frame among them.
 const BATCH_BYTES: usize = 8 << 20;
+/// Zeros that are written at once.
+const AHEAD: usize = 256 << 10;
+/// Zeros that are left when more are written.
+const LEAST_AHEAD: usize = 64 << 10;
+/// Bytes of a write that is small.
+const SMALL: usize = 32 << 10;
 /// How often a full disk is looked at again.
 const FULL_RETRY: Duration = Duration::from_millis(100);
 
@@ -266,6 +277,9 @@ struct Writer {
     end: LogPoint,
     /// The last frame that is durable.
     durable: u64,
+    /// Up to here the segment was filled with zeros, if that is behind its end.
+    zeroed: u64,
+    zeros: Vec<u8>,
     /// Frames that are finished and not yet written; they go to `end`.
     buffer: Vec<u8>,
     finished: Vec<(Waiting, LogPoint)>,
@@ -285,16 +299,47 @@ impl Writer {
             if batch.is_empty() {
                 return self.end();
             }
-            if let Err(error) = self.write(&mut batch) {
+            let written = self.write(&mut batch).and_then(|bytes| self.prepare(bytes));
+            if let Err(error) = written {
                 return self.fail(&error, batch);
             }
         }
     }
 
-    /// Makes a batch durable.
-    fn write(&mut self, batch: &mut VecDeque<Waiting>) -> io::Result<()> {
+    /// Fills what comes next with zeros, unless somebody waits. Not after a write of this many bytes, if they are
+    /// many: what takes time then is the bytes, and zeros would double them.
+    fn prepare(&mut self, written: usize) -> io::Result<()> {
+        let end = u64::from(self.end.offset);
+        let most = self.settings.segment_bytes.max(end);
+        let is_enough = self.zeroed.saturating_sub(end) >= (LEAST_AHEAD as u64).min(most - end);
+        let is_idle = {
+            let queue = self.shared.queue();
+            queue.waiting.is_empty() && !queue.closed
+        };
+        if is_enough || written > SMALL || !is_idle {
+            return Ok(());
+        }
+        // Not over the seal.
+        let from = self.zeroed.max(end + SEAL as u64);
+        let to = most.min(end + AHEAD as u64);
+        let zeros = &self.zeros[..usize::try_from(to.saturating_sub(from)).unwrap_or(0)];
+        match self.file.write_all_at(zeros, from).and_then(|()| self.file.sync_data()) {
+            // What is to be written waits for room itself.
+            Err(error) if is_no_space(&error) => Ok(()),
+            Err(error) => Err(error),
+            Ok(()) => {
+                self.zeroed = to;
+                Ok(())
+            }
+        }
+    }
+
+    /// Makes a batch durable. Returns its bytes.
+    fn write(&mut self, batch: &mut VecDeque<Waiting>) -> io::Result<usize> {
+        let mut written = 0;
         while let Some(waiting) = batch.pop_front() {
             let bytes = (waiting.entries.bytes.len() + FRAME_TAIL) as u64;
+            written += waiting.entries.bytes.len();
             if !self.has_room_for(bytes) {
                 self.flush()?;
                 if !self.has_room_for(bytes) {
@@ -306,7 +351,8 @@ impl Writer {
                 self.flush()?;
             }
         }
-        self.flush()
+        self.flush()?;
+        Ok(written)
     }
 
     /// Whether a frame fits into the segment. One that fits into none has one of its own.
@@ -371,13 +417,15 @@ impl Writer {
         let start = LogPoint { segment: self.end.segment + 1, offset: 0, ..self.end };
         let settings = &self.settings;
         let (file, end) = waiting_for_room(&self.shared, || begin_segment(settings, start))?;
-        (self.file, self.end) = (file, end);
+        (self.file, self.end, self.zeroed) = (file, end, 0);
         Ok(())
     }
 
-    /// Nothing more comes.
+    /// Nothing more comes. The file ends behind the seal.
     fn end(&mut self) {
-        if let Err(error) = self.file.sync_all() {
+        let length = u64::from(self.end.offset) + SEAL as u64;
+        let cut = if self.zeroed > length { self.file.set_len(length) } else { Ok(()) };
+        if let Err(error) = cut.and_then(|()| self.file.sync_all()) {
             self.fail(&error, VecDeque::new());
         }
     }

@@ -24,7 +24,7 @@ pub(super) struct Checked {
     pub(super) head: SegmentHead,
     /// Where it ends: after its last whole frame.
     pub(super) end: LogPoint,
-    /// Bytes after that which are no seal: a frame that was never answered.
+    /// Bytes after that which are neither a seal nor the zeros behind it: a frame that was never answered.
     pub(super) torn: u64,
 }
 
@@ -200,9 +200,9 @@ fn check(log: &Path, number: u32) -> Result<Option<Found>, OpenError> {
     };
     let end = walk(&bytes, &head, |_, _| Ok::<_, OpenError>(()))?;
     let rest = &bytes[end.offset as usize..];
-    let is_sealed =
-        rest.len() == SEAL && Seal::decode(rest) == Some(Seal { number: end.frame - 1, chain: end.chain });
-    let torn = if is_sealed { 0 } else { rest.len() as u64 };
+    let is_sealed = Seal::decode(rest) == Some(Seal { number: end.frame - 1, chain: end.chain });
+    let unread = if is_sealed { &rest[SEAL..] } else { rest };
+    let torn = unread.iter().rposition(|byte| *byte != 0).map_or(0, |last| last as u64 + 1);
     let is_bare = bytes.len() == SEGMENT_HEAD;
     Ok(Some(Found { checked: Checked { head, end, torn }, is_bare, durable: durable_by(rest) }))
 }

@@ -113,10 +113,11 @@ async fn a_newer_format_and_a_foreign_directory_are_refused() {
 async fn few_groups(place: &Place) -> (PathBuf, Vec<usize>) {
     let store = place.open();
     let file = place.segments().pop().unwrap();
-    let mut ends = vec![std::fs::read(&file).unwrap().len() - frame::SEAL];
+    let end = || usize::try_from(inspect(&place.0).unwrap().bytes).unwrap();
+    let mut ends = vec![end()];
     for n in 0..5 {
         conformance::finish(&store, &format!("task {n}")).await;
-        ends.push(std::fs::read(&file).unwrap().len() - frame::SEAL);
+        ends.push(end());
     }
     (file, ends)
 }
@@ -128,7 +129,12 @@ async fn a_cut_anywhere_leaves_every_whole_batch_before_it() {
     let whole = std::fs::read(&file).unwrap();
     std::fs::remove_dir_all(place.0.join("catalog")).ok();
     for cut in (ends[0]..whole.len()).step_by(7) {
-        std::fs::write(&file, &whole[..cut]).unwrap();
+        let mut torn = whole[..cut].to_vec();
+        if cut % 2 == 0 {
+            // Torn where it was to go over zeros.
+            torn.resize(whole.len() + 10_000, 0);
+        }
+        std::fs::write(&file, &torn).unwrap();
         let expected = ends[1..].iter().filter(|end| **end <= cut).count();
         let store = place.open();
         for n in 0..5 {
@@ -144,14 +150,16 @@ async fn a_cut_anywhere_leaves_every_whole_batch_before_it() {
 async fn a_flipped_bit_in_what_was_durable_is_refused() {
     let place = Place::new();
     let (file, ends) = few_groups(&place).await;
-    let whole = std::fs::read(&file).unwrap();
+    let mut whole = std::fs::read(&file).unwrap();
+    assert_eq!(whole.len(), ends[5] + frame::SEAL);
+    whole.resize(whole.len() + 100, 0);
     for at in (0..whole.len()).step_by(3) {
         let mut flipped = whole.clone();
         flipped[at] ^= 1 << (at % 8);
         std::fs::write(&file, &flipped).unwrap();
         match place.try_open() {
             Err(OpenError::Damaged { .. }) => assert!(at < ends[5], "{at}"),
-            // The seal itself: everything is there.
+            // The seal itself, or what is to be written over: everything is there.
             Ok(store) => {
                 assert!(at >= ends[5], "{at}");
                 assert_eq!(seqs(&store, "task 4").await, [1, 2]);
@@ -160,6 +168,29 @@ async fn a_flipped_bit_in_what_was_durable_is_refused() {
         }
         assert!(at >= ends[5] || std::fs::read(&file).unwrap() == flipped, "nothing was changed");
     }
+}
+
+#[tokio::test]
+async fn the_log_goes_over_zeros_that_are_no_part_of_it() {
+    let place = Place::new();
+    let store = place.open();
+    conformance::finish(&store, "one").await;
+    let file = place.segments().pop().unwrap();
+    let zeroed = || std::fs::read(&file).unwrap().len();
+    // They are written when nobody waits any more.
+    while zeroed() < 10_000 {
+        tokio::task::yield_now().await;
+    }
+    let (length, seen) = (zeroed(), inspect(&place.0).unwrap());
+    assert_eq!((seen.frames, seen.torn_bytes), (1, 0));
+    conformance::finish(&store, "two").await;
+    assert_eq!(zeroed(), length);
+    let copy = Place::new();
+    let copied = backup(&place.0, &copy.0).unwrap();
+    assert_eq!((copied.frames, copied.bytes), (2, inspect(&place.0).unwrap().bytes));
+    store.close().await.unwrap();
+    let end = inspect(&place.0).unwrap().bytes;
+    assert_eq!(zeroed() as u64, end + frame::SEAL as u64, "what was not needed is given back");
 }
 
 #[tokio::test]
