@@ -337,7 +337,8 @@ impl Writer {
     /// Makes a batch durable. Returns its bytes.
     fn write(&mut self, batch: &mut VecDeque<Waiting>) -> io::Result<usize> {
         let mut written = 0;
-        while let Some(waiting) = batch.pop_front() {
+        // A frame stays in the batch until it has a place: when there is none, whoever waits for it is told.
+        while let Some(waiting) = batch.front() {
             let bytes = (waiting.entries.bytes.len() + FRAME_TAIL) as u64;
             written += waiting.entries.bytes.len();
             if !self.has_room_for(bytes) {
@@ -346,6 +347,7 @@ impl Writer {
                     self.roll()?;
                 }
             }
+            let Some(waiting) = batch.pop_front() else { break };
             self.finish(waiting);
             if self.buffer.len() >= BATCH_BYTES {
                 self.flush()?;
