@@ -104,7 +104,7 @@ impl Log {
             end,
             durable: end.frame - 1,
             zeroed: 0,
-            zeros: vec![0; AHEAD],
+            zeros: vec![0; AHEAD as usize],
             buffer: Vec::new(),
             finished: Vec::new(),
             on_durable,
@@ -260,11 +260,11 @@ const OPEN_SEGMENTS: usize = 64;
 /// Bytes that are made durable at once, but for the last frame among them.
 const BATCH_BYTES: usize = 8 << 20;
 /// Zeros that are written at once.
-const AHEAD: usize = 256 << 10;
+const AHEAD: u64 = 256 << 10;
 /// Zeros that are left when more are written.
-const LEAST_AHEAD: usize = 64 << 10;
+const LEAST_AHEAD: u64 = 64 << 10;
 /// Bytes of a write that is small.
-const SMALL: usize = 32 << 10;
+const SMALL: u64 = 32 << 10;
 /// How often a full disk is looked at again.
 const FULL_RETRY: Duration = Duration::from_millis(100);
 
@@ -308,10 +308,10 @@ impl Writer {
 
     /// Fills what comes next with zeros, unless somebody waits. Not after a write of this many bytes, if they are
     /// many: what takes time then is the bytes, and zeros would double them.
-    fn prepare(&mut self, written: usize) -> io::Result<()> {
+    fn prepare(&mut self, written: u64) -> io::Result<()> {
         let end = u64::from(self.end.offset);
         let most = self.settings.segment_bytes.max(end);
-        let is_enough = self.zeroed.saturating_sub(end) >= (LEAST_AHEAD as u64).min(most - end);
+        let is_enough = self.zeroed.saturating_sub(end) >= LEAST_AHEAD.min(most - end);
         let is_idle = {
             let queue = self.shared.queue();
             queue.waiting.is_empty() && !queue.closed
@@ -321,32 +321,31 @@ impl Writer {
         }
         // Not over the seal.
         let from = self.zeroed.max(end + SEAL as u64);
-        let to = most.min(end + AHEAD as u64);
+        let to = most.min(end + AHEAD);
         let zeros = &self.zeros[..usize::try_from(to.saturating_sub(from)).unwrap_or(0)];
-        match self.file.write_all_at(zeros, from).and_then(|()| self.file.sync_data()) {
+        match self.file.write_all_at(zeros, from) {
             // What is to be written waits for room itself.
-            Err(error) if is_no_space(&error) => Ok(()),
-            Err(error) => Err(error),
-            Ok(()) => {
-                self.zeroed = to;
-                Ok(())
-            }
+            Err(error) if is_no_space(&error) => return Ok(()),
+            other => other?,
         }
+        self.file.sync_data()?;
+        self.zeroed = to;
+        Ok(())
     }
 
     /// Makes a batch durable. Returns its bytes.
-    fn write(&mut self, batch: &mut VecDeque<Waiting>) -> io::Result<usize> {
+    fn write(&mut self, batch: &mut VecDeque<Waiting>) -> io::Result<u64> {
         let mut written = 0;
         // A frame stays in the batch until it has a place: when there is none, whoever waits for it is told.
         while let Some(waiting) = batch.front() {
             let bytes = (waiting.entries.bytes.len() + FRAME_TAIL) as u64;
-            written += waiting.entries.bytes.len();
             if !self.has_room_for(bytes) {
                 self.flush()?;
                 if !self.has_room_for(bytes) {
                     self.roll()?;
                 }
             }
+            written += bytes;
             let Some(waiting) = batch.pop_front() else { break };
             self.finish(waiting);
             if self.buffer.len() >= BATCH_BYTES {
