@@ -7,10 +7,10 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
 
-use super::frame::{Frame, Seal, SegmentHead};
+use super::frame::Seal;
 use super::home::{OpenError, at, is_unused, read_format, write_format};
-use super::scan::{damage, read_as_it_is, scan, segment_numbers};
-use super::segment_path;
+use super::scan::{Segment, damage, scan, segment_numbers};
+use super::{LogPoint, segment_path};
 use crate::private::{make_dir, sync_dir};
 
 /// What was copied.
@@ -85,31 +85,23 @@ fn copy_segment(
     report: &mut BackupReport,
 ) -> Result<(), OpenError> {
     let source = segment_path(from, number);
-    let bytes = read_as_it_is(&mut file).map_err(at(&source))?;
+    let segment = Segment::read(&mut file).map_err(at(&source))?;
     // A segment that has just been begun may have no head yet, and nothing in it.
-    let Some(head) = SegmentHead::decode(&bytes) else { return Ok(()) };
-    let mut end = super::frame::SEGMENT_HEAD;
-    let (mut next, mut chain) = (head.first_frame, head.chain);
-    while let Some(frame) = Frame::decode(&bytes[end..]) {
-        if (frame.head.number, frame.head.chain) != (next, chain) {
-            break;
-        }
-        end += frame.bytes();
-        (next, chain) = (next + 1, frame.sum);
-    }
+    let Some(head) = segment.head else { return Ok(()) };
+    let LogPoint { offset, frame, chain, .. } = segment.end;
     // Only a frame that is being written may be unreadable.
-    if super::frame::durable_by(&bytes[end..]) >= next {
-        return Err(damage(from, number, end as u64, "what was durable cannot be read from here on"));
+    if segment.durable >= frame {
+        return Err(damage(from, number, u64::from(offset), "what was durable cannot be read from here on"));
     }
     let target = segment_path(to, number);
     let copied = File::create(&target).and_then(|mut copy| {
-        copy.write_all(&bytes[..end])?;
-        copy.write_all(&Seal { number: next - 1, chain }.encode())?;
+        copy.write_all(&segment.bytes[..offset as usize])?;
+        copy.write_all(&Seal { number: frame - 1, chain }.encode())?;
         copy.sync_all()
     });
     copied.map_err(at(&target))?;
-    report.bytes += end as u64;
-    report.frames += next - head.first_frame;
+    report.bytes += u64::from(offset);
+    report.frames += frame - head.first_frame;
     Ok(())
 }
 

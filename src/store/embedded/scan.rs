@@ -1,7 +1,8 @@
 //! Reads the log from its first segment to its last, checks all of it, and finds where it ends.
 
+use std::convert::Infallible;
 use std::fs::{self, File};
-use std::io::{self, Read as _};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::thread;
 
@@ -142,17 +143,64 @@ pub(super) fn segment_numbers(log: &Path) -> Result<Vec<u32>, OpenError> {
     Ok(numbers)
 }
 
-/// What is in a file now. What is appended meanwhile is left out, since it may go over a seal that was read.
-pub(super) fn read_now(file: &Path) -> io::Result<Vec<u8>> {
-    read_as_it_is(&mut File::open(file)?)
+/// What is in a file now.
+fn read_now(file: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    read_from(&mut File::open(file)?, 0, &mut bytes)?;
+    Ok(bytes)
 }
 
-/// The same of a file that is open.
-pub(super) fn read_as_it_is(file: &mut File) -> io::Result<Vec<u8>> {
-    let length = file.metadata()?.len();
-    let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
-    file.take(length).read_to_end(&mut bytes)?;
-    Ok(bytes)
+/// Reads what is in a file now from a place on. What is appended meanwhile is left out.
+fn read_from(file: &mut (impl Read + Seek), at: u64, bytes: &mut Vec<u8>) -> io::Result<()> {
+    let length = file.seek(SeekFrom::End(0))?.saturating_sub(at);
+    file.seek(SeekFrom::Start(at))?;
+    bytes.reserve_exact(usize::try_from(length).unwrap_or(0));
+    file.take(length).read_to_end(bytes).map(drop)
+}
+
+/// A segment as it is now, while a server writes to it or not.
+pub(super) struct Segment {
+    pub(super) bytes: Vec<u8>,
+    /// None if it cannot be read.
+    pub(super) head: Option<SegmentHead>,
+    /// After its last whole frame, if it has a head.
+    pub(super) end: LogPoint,
+    /// The last frame that anything behind that says to be durable.
+    pub(super) durable: u64,
+}
+
+impl Segment {
+    /// Reads it.
+    pub(super) fn read(file: &mut (impl Read + Seek)) -> io::Result<Self> {
+        let mut bytes = Vec::new();
+        read_from(file, 0, &mut bytes)?;
+        let head = SegmentHead::decode(&bytes);
+        let end_of = |bytes: &[u8]| {
+            let end = head.map(|head| walk(bytes, &head, |_, _| Ok::<_, Infallible>(())));
+            end.map_or(LogPoint::default(), |Ok(end)| end)
+        };
+        let mut end = end_of(&bytes);
+        loop {
+            let place = end.offset as usize;
+            let durable = durable_by(&bytes[place..]);
+            if head.is_none() || durable < end.frame {
+                return Ok(Self { bytes, head, end, durable });
+            }
+            // A server may have written the one frame behind where this read, and the next one before it.
+            bytes.truncate(place);
+            read_from(file, place as u64, &mut bytes)?;
+            let further = end_of(&bytes);
+            if further == end {
+                return Ok(Self { bytes, head, end, durable });
+            }
+            end = further;
+        }
+    }
+
+    /// What follows its last whole frame.
+    fn rest(&self) -> &[u8] {
+        &self.bytes[self.end.offset as usize..]
+    }
 }
 
 struct Found {
@@ -187,8 +235,9 @@ fn check_all(log: &Path, numbers: &[u32]) -> Result<Vec<Option<Found>>, OpenErro
 /// None if the segment has no head and holds no frame either.
 fn check(log: &Path, number: u32) -> Result<Option<Found>, OpenError> {
     let file = segment_path(log, number);
-    let bytes = read_now(&file).map_err(at(&file))?;
-    let Some(head) = SegmentHead::decode(&bytes) else {
+    let segment = File::open(&file).and_then(|mut file| Segment::read(&mut file)).map_err(at(&file))?;
+    let (bytes, end) = (&segment.bytes, segment.end);
+    let Some(head) = segment.head else {
         let holds_frames = bytes.windows(4).enumerate().any(|(at, mark)| {
             mark[0] == 0xFF && mark[3] == 0xFE && FrameHead::decode(&bytes[at..]).is_some()
         });
@@ -198,13 +247,12 @@ fn check(log: &Path, number: u32) -> Result<Option<Found>, OpenError> {
             Ok(None)
         };
     };
-    let end = walk(&bytes, &head, |_, _| Ok::<_, OpenError>(()))?;
-    let rest = &bytes[end.offset as usize..];
+    let rest = segment.rest();
     let is_sealed = Seal::decode(rest) == Some(Seal { number: end.frame - 1, chain: end.chain });
     let unread = if is_sealed { &rest[SEAL..] } else { rest };
     let torn = unread.iter().rposition(|byte| *byte != 0).map_or(0, |last| last as u64 + 1);
     let is_bare = bytes.len() == SEGMENT_HEAD;
-    Ok(Some(Found { checked: Checked { head, end, torn }, is_bare, durable: durable_by(rest) }))
+    Ok(Some(Found { checked: Checked { head, end, torn }, is_bare, durable: segment.durable }))
 }
 
 /// Walks over whole frames that follow each other; returns where they end.

@@ -193,6 +193,48 @@ async fn the_log_goes_over_zeros_that_are_no_part_of_it() {
     assert_eq!(zeroed() as u64, end + frame::SEAL as u64, "what was not needed is given back");
 }
 
+/// A file to which a server writes: it has one content when it is read first, and another later.
+struct Growing {
+    now: std::io::Cursor<Vec<u8>>,
+    later: Vec<u8>,
+    looks: usize,
+}
+
+impl std::io::Read for Growing {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        self.now.read(buffer)
+    }
+}
+
+impl std::io::Seek for Growing {
+    fn seek(&mut self, to: std::io::SeekFrom) -> std::io::Result<u64> {
+        if matches!(to, std::io::SeekFrom::End(_)) {
+            self.looks += 1;
+            if self.looks == 2 {
+                self.now = std::io::Cursor::new(self.later.clone());
+            }
+        }
+        self.now.seek(to)
+    }
+}
+
+#[tokio::test]
+async fn a_frame_that_is_written_behind_the_reader_is_no_damage() {
+    let place = Place::new();
+    let (file, ends) = few_groups(&place).await;
+    let whole = std::fs::read(&file).unwrap();
+    // The fourth came after its place had been read, and the fifth before.
+    let mut seen = whole.clone();
+    seen[ends[3]..ends[4]].fill(0);
+    let growing =
+        |later: &[u8]| Growing { now: std::io::Cursor::new(seen.clone()), later: later.to_vec(), looks: 0 };
+    let segment = scan::Segment::read(&mut growing(&whole)).unwrap();
+    assert_eq!((segment.end.frame, segment.durable), (6, 5));
+    assert_eq!(segment.bytes, whole);
+    let damaged = scan::Segment::read(&mut growing(&seen)).unwrap();
+    assert_eq!((damaged.end.frame, damaged.durable), (4, 5));
+}
+
 #[tokio::test]
 async fn segments_follow_each_other() {
     let place = Place::new();
