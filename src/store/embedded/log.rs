@@ -1,7 +1,7 @@
 //! The log: frames in segments, written by one thread that makes all frames that wait durable at once.
 //!
-//! What it writes goes over zeros that it has made durable in a moment when nothing waited: a write that does
-//! not make the file longer is durable in half the time, since the file system need not note down the new length.
+//! What it writes goes over zeros that it has made durable in a moment when nothing waited: a small write that does
+//! not make the file longer is durable sooner, since the file system need not note down the new length.
 //!
 //! A full disk is waited out: what waits is written when there is room again, and nothing is answered before.
 //! Any other error ends the log for good: after a failed `fdatasync` nobody knows what is on the disk, so it is
