@@ -210,6 +210,12 @@ impl Shared {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether nothing waits, and more may come.
+    fn is_idle(&self) -> bool {
+        let queue = self.queue();
+        queue.waiting.is_empty() && !queue.closed
+    }
+
     fn count(&self, frames: usize, bytes: usize) {
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         written.syncs += 1;
@@ -312,11 +318,7 @@ impl Writer {
         let end = u64::from(self.end.offset);
         let most = self.settings.segment_bytes.max(end);
         let is_enough = self.zeroed.saturating_sub(end) >= LEAST_AHEAD.min(most - end);
-        let is_idle = {
-            let queue = self.shared.queue();
-            queue.waiting.is_empty() && !queue.closed
-        };
-        if is_enough || written > SMALL || !is_idle {
+        if is_enough || written > SMALL || !self.shared.is_idle() {
             return Ok(());
         }
         // Not over the seal.

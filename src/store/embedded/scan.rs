@@ -174,32 +174,27 @@ impl Segment {
     pub(super) fn read(file: &mut (impl Read + Seek)) -> io::Result<Self> {
         let mut bytes = Vec::new();
         read_from(file, 0, &mut bytes)?;
-        let head = SegmentHead::decode(&bytes);
-        let end_of = |bytes: &[u8]| {
-            let end = head.map(|head| walk(bytes, &head, |_, _| Ok::<_, Infallible>(())));
-            end.map_or(LogPoint::default(), |Ok(end)| end)
-        };
-        let mut end = end_of(&bytes);
-        loop {
-            let place = end.offset as usize;
-            let durable = durable_by(&bytes[place..]);
-            if head.is_none() || durable < end.frame {
-                return Ok(Self { bytes, head, end, durable });
+        let mut segment = Self::of(bytes);
+        // A server may have written one frame behind where this read, and the next one before it.
+        while segment.head.is_some() && segment.durable >= segment.end.frame {
+            let (mut bytes, before) = (segment.bytes, segment.end);
+            bytes.truncate(before.offset as usize);
+            read_from(file, u64::from(before.offset), &mut bytes)?;
+            segment = Self::of(bytes);
+            if segment.end == before {
+                break;
             }
-            // A server may have written the one frame behind where this read, and the next one before it.
-            bytes.truncate(place);
-            read_from(file, place as u64, &mut bytes)?;
-            let further = end_of(&bytes);
-            if further == end {
-                return Ok(Self { bytes, head, end, durable });
-            }
-            end = further;
         }
+        Ok(segment)
     }
 
-    /// What follows its last whole frame.
-    fn rest(&self) -> &[u8] {
-        &self.bytes[self.end.offset as usize..]
+    fn of(bytes: Vec<u8>) -> Self {
+        let Some(head) = SegmentHead::decode(&bytes) else {
+            return Self { bytes, head: None, end: LogPoint::default(), durable: 0 };
+        };
+        let Ok(end) = walk(&bytes, &head, |_, _| Ok::<_, Infallible>(()));
+        let durable = durable_by(&bytes[end.offset as usize..]);
+        Self { bytes, head: Some(head), end, durable }
     }
 }
 
@@ -247,7 +242,7 @@ fn check(log: &Path, number: u32) -> Result<Option<Found>, OpenError> {
             Ok(None)
         };
     };
-    let rest = segment.rest();
+    let rest = &bytes[end.offset as usize..];
     let is_sealed = Seal::decode(rest) == Some(Seal { number: end.frame - 1, chain: end.chain });
     let unread = if is_sealed { &rest[SEAL..] } else { rest };
     let torn = unread.iter().rposition(|byte| *byte != 0).map_or(0, |last| last as u64 + 1);
