@@ -38,29 +38,40 @@ impl FromStr for Kind {
     }
 }
 
-/// Streams of `events` events, `window` of them at once. Each line says for how many milliseconds new
+/// Streams of `events` events, `window` of them at once over `connections`. Each line says for how many milliseconds new
 /// ones are begun; with 0, each of them once. The answer: streams, nanoseconds, nanoseconds of the first half
 /// of the last stream, bytes of an event, bytes sent for one.
-pub(crate) fn run(address: &str, kind: &str, events: u64, window: usize) -> Outcome<()> {
+pub(crate) fn run(
+    address: &str,
+    kind: &str,
+    events: u64,
+    (window, connections): (usize, usize),
+) -> Outcome<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     LocalSet::new().block_on(&runtime, async {
-        let (service, passed) = connect(address).await?;
-        let source = Rc::new(Source {
-            operations: authenticate(&service).cast_to(),
-            kind: kind.parse()?,
-            events,
-            half: Cell::new(Duration::ZERO),
-        });
-        answer("ready", |line| measure(source.clone(), passed.clone(), window, line)).await
+        let kind: Kind = kind.parse()?;
+        let mut sources = Vec::new();
+        for _ in 0..connections {
+            let (service, passed) = connect(address).await?;
+            let operations = authenticate(&service).cast_to();
+            sources.push(Rc::new(Source {
+                operations,
+                passed,
+                kind,
+                events,
+                half: Cell::new(Duration::ZERO),
+            }));
+        }
+        answer("ready", |line| measure(sources.clone(), window, line)).await
     })
 }
 
-async fn measure(source: Rc<Source>, passed: Rc<Passed>, window: usize, line: String) -> Outcome<String> {
+async fn measure(sources: Vec<Rc<Source>>, window: usize, line: String) -> Outcome<String> {
     let time = Duration::from_millis(line.parse()?);
-    let before = (passed.sent_bytes.get(), passed.received_bytes.get(), passed.received.get());
+    let before = passed(&sources);
     let streams = Cell::new(0_u64);
     let begun = Instant::now();
-    let repeat = async || -> Outcome<()> {
+    let repeat = async |source: &Source| -> Outcome<()> {
         loop {
             source.stream().await?;
             streams.update(|streams| streams + 1);
@@ -69,22 +80,30 @@ async fn measure(source: Rc<Source>, passed: Rc<Passed>, window: usize, line: St
             }
         }
     };
-    try_join_all((0..window).map(|_| repeat())).await?;
+    try_join_all(sources.iter().cycle().take(window).map(|source| repeat(source))).await?;
     let nanos = begun.elapsed().as_nanos();
-    let frames = passed.received.get() - before.2;
-    let (sent, received) = (passed.sent_bytes.get() - before.0, passed.received_bytes.get() - before.1);
-    Ok(format!(
-        "{} {nanos} {} {} {} {frames}",
-        streams.get(),
-        source.half.get().as_nanos(),
-        sent / frames,
-        received / frames
-    ))
+    let after = passed(&sources);
+    let [sent, received, frames] = [0, 1, 2].map(|at| after[at] - before[at]);
+    let half = sources[0].half.get().as_nanos();
+    Ok(format!("{} {nanos} {half} {} {} {frames}", streams.get(), sent / frames, received / frames))
+}
+
+/// Bytes sent, bytes received, frames received.
+fn passed(sources: &[Rc<Source>]) -> [u64; 3] {
+    let each = sources.iter().map(|source| &source.passed);
+    each.fold([0; 3], |[sent, received, frames], passed| {
+        [
+            sent + passed.sent_bytes.get(),
+            received + passed.received_bytes.get(),
+            frames + passed.received.get(),
+        ]
+    })
 }
 
 /// What streams are made with.
 struct Source {
     operations: operations::Client,
+    passed: Rc<Passed>,
     kind: Kind,
     events: u64,
     half: Cell<Duration>,

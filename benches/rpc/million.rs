@@ -14,7 +14,7 @@ pub(crate) fn measure(plan: Plan) -> Outcome<bool> {
         let (mut growth, mut rate, mut memory) = <(Sample, Sample, Sample)>::default();
         for _ in 0..RUNS {
             // A server of its own for each: the memory store keeps what it was given.
-            let role = ["streams", "", kind, &events.to_string(), "1"];
+            let role = ["streams", "", kind, &events.to_string(), "1", "1"];
             let mut ours = Contender::ours(kind, &role)?;
             let run = ours.run("0", f64::from(events))?;
             let [_, nanos, half, ..] = run.fields[..] else { return Err("no halves".into()) };

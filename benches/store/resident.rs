@@ -23,7 +23,7 @@ pub(crate) fn measure(plan: Plan) -> Outcome<bool> {
     let goal: u64 = if plan.quick { 20_000 } else { 1_000_000 };
     let dir = Scratch::new("resident")?;
     let role = ["streams", "", "each", EVENTS, "64"];
-    let server = Process::start(SERVER_CORE, &["server", dir.text()?, "keep"])?;
+    let server = Process::start(SERVER_CORE, &["server", dir.text()?, "keep", "1"])?;
     let mut ours = Contender::start("tasks".to_owned(), server, &role)?;
     let (begun, mut tasks, mut next) = (Instant::now(), 0, goal / 5);
     while tasks < goal {

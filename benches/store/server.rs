@@ -46,14 +46,14 @@ impl FromStr for Kind {
 
 /// Serves until nobody asks any more; says the address. Each line is answered with what the log has written
 /// (syncs, frames, bytes) and how long an agent waited for it (median, 99 %, microseconds).
-pub(crate) fn serve(dir: &str, kind: Kind) -> Outcome<()> {
+pub(crate) fn serve(dir: &str, kind: Kind, workers: usize) -> Outcome<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let limits = limits(kind);
         let store = EmbeddedStore::open(&Path::new(dir).join("data"), &limits.store, &Clock::system())?;
         let store = Arc::new(store);
         let latency = Arc::new(Latency::default());
-        let builder = Server::builder().api_key("bench", KEY).workers(1);
+        let builder = Server::builder().api_key("bench", KEY).workers(workers);
         let builder = match kind {
             Kind::Memory => builder,
             _ => builder.store(Arc::clone(&store) as _),

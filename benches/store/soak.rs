@@ -26,8 +26,8 @@ struct Look {
 pub(crate) fn measure(plan: Plan) -> Outcome<bool> {
     let goal = if plan.quick { 0.2 } else { 5.0 };
     let dir = Scratch::new("soak")?;
-    let role = ["streams", "", "each", &EVENTS.to_string(), "32"];
-    let server = Process::start(SERVER_CORE, &["server", dir.text()?, "retain"])?;
+    let role = ["streams", "", "each", &EVENTS.to_string(), "32", "1"];
+    let server = Process::start(SERVER_CORE, &["server", dir.text()?, "retain", "1"])?;
     let mut ours = Contender::start("soak".to_owned(), server, &role)?;
     let (mut looks, mut millions, mut next) = (Vec::<Look>::new(), 0.0, 0.0);
     while millions < goal {

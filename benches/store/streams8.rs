@@ -15,16 +15,24 @@ const EVENTS: u32 = 8;
 /// The case.
 pub(crate) fn measure(plan: Plan) -> Outcome<bool> {
     let mut met = true;
-    for (at_once, kind) in
-        [("8", "batch"), ("16", "batch"), ("32", "batch"), ("32", "each"), ("128", "batch")]
-    {
+    for (at_once, connections, workers, kind) in [
+        ("8", "1", "1", "batch"),
+        ("16", "1", "1", "batch"),
+        ("32", "1", "1", "batch"),
+        ("32", "1", "1", "each"),
+        ("128", "1", "1", "batch"),
+        ("8", "8", "1", "batch"),
+        ("8", "8", "2", "batch"),
+        ("32", "32", "1", "batch"),
+        ("32", "32", "2", "batch"),
+    ] {
         let dir = Scratch::new("streams")?;
-        let name = format!("{EVENTS}-event streams, {at_once} at once, {kind}");
-        let role = ["streams", "", kind, &EVENTS.to_string(), at_once];
-        let server = Process::start(BOTH_CORES, &["server", dir.text()?, "keep"])?;
+        let name = format!("{at_once} streams, {connections} connections, {workers} workers, {kind}");
+        let role = ["streams", "", kind, &EVENTS.to_string(), at_once, connections];
+        let server = Process::start(BOTH_CORES, &["server", dir.text()?, "keep", workers])?;
         let mut ours = Contender::start(name, server, &role)?;
         let aside = Scratch::new("streams-memory")?;
-        let server = Process::start(BOTH_CORES, &["server", aside.text()?, "memory"])?;
+        let server = Process::start(BOTH_CORES, &["server", aside.text()?, "memory", workers])?;
         let mut memory = Contender::start("  the same in memory".to_owned(), server, &role)?;
         let mut plain = Plain::start(BOTH_CORES)?;
         for _ in 0..3 {
