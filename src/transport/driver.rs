@@ -23,6 +23,8 @@ pub struct Driver<F: Frames, S: Speaker = Rpc> {
     quiet: Quiet,
     /// Why nothing more can be read; what was read before is still handled.
     end_of_frames: Option<CloseReason>,
+    /// What is queued has waited once for the worker's other tasks.
+    gave_way: bool,
     /// A defect showed when everything was let go. The peer has its reason already; whoever counts defects
     /// gets this one.
     panicked: bool,
@@ -36,6 +38,7 @@ impl<F: Frames, S: Speaker> Driver<F, S> {
             speaker: Some(speaker),
             quiet: Quiet::new(),
             end_of_frames: None,
+            gave_way: false,
             panicked: false,
         }
     }
@@ -45,6 +48,9 @@ impl<F: Frames, S: Speaker> Driver<F, S> {
         for _ in 0..ROUNDS {
             let read_all = self.read(cx);
             self.run(cx);
+            if self.gives_way() {
+                break;
+            }
             if !self.line.is_ending() {
                 self.write(cx);
             }
@@ -102,6 +108,14 @@ impl<F: Frames, S: Speaker> Driver<F, S> {
         {
             self.line.end(reason);
         }
+    }
+
+    /// Whether the few frames that are queued wait for one turn of the worker's other tasks. What came has woken the
+    /// streams that it is about, and what they say next shares the write then.
+    fn gives_way(&mut self) -> bool {
+        let few = (1..ANSWERS).contains(&self.line.queued_frames()) && !self.line.is_ending();
+        self.gave_way = few && !self.gave_way;
+        self.gave_way
     }
 
     fn write(&mut self, cx: &mut Context<'_>) {

@@ -1,9 +1,12 @@
 //! A test bench: an object with a few telling methods, without a schema, and peers to call it.
 
 use std::cell::{Cell, RefCell};
+use std::io;
 use std::net::SocketAddr;
 use std::ops::Deref;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use capnp::any_pointer;
@@ -15,7 +18,7 @@ use capnp::private::capability::ClientHook;
 use capnp::serialize::OwnedSegments;
 use capnp_rpc::rpc_capnp::message as rpc;
 use futures::{SinkExt, StreamExt};
-use tokio::io::DuplexStream;
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::task::JoinHandle;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -231,11 +234,50 @@ pub(crate) struct Served {
 /// Serves a [`Bench`] on one end of a line in memory; the other end is given back.
 pub(crate) async fn serve(limits: &WireLimits) -> (Served, DuplexStream) {
     let (here, there) = tokio::io::duplex(64 << 10);
+    (serve_on(here, limits).await, there)
+}
+
+/// Serves a [`Bench`] on a line.
+pub(crate) async fn serve_on<S: AsyncRead + AsyncWrite + Unpin + 'static>(
+    line: S,
+    limits: &WireLimits,
+) -> Served {
     let world = Rc::new(World::default());
-    let socket = WebSocket::server(here, &[], limits).await;
+    let socket = WebSocket::server(line, &[], limits).await;
     let (handle, driver) = accept(socket, None, limits.clone(), |_| Bench::client(&world));
     let ended = tokio::task::spawn_local(driver);
-    (Served { world, handle, ended }, there)
+    Served { world, handle, ended }
+}
+
+/// A line that counts the writes to it.
+pub(crate) struct Counted {
+    pub(crate) line: DuplexStream,
+    pub(crate) writes: Rc<Cell<usize>>,
+}
+
+impl AsyncRead for Counted {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.line).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Counted {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.writes.update(|writes| writes + 1);
+        Pin::new(&mut self.line).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.line).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.line).poll_shutdown(cx)
+    }
 }
 
 /// A server, and a client that is connected to it.
@@ -248,6 +290,11 @@ pub(crate) struct Pair {
 
 pub(crate) async fn pair(limits: &WireLimits) -> Pair {
     let (served, line) = serve(limits).await;
+    pair_on(served, line, limits).await
+}
+
+/// A client at the other end of a server's line.
+pub(crate) async fn pair_on(served: Served, line: DuplexStream, limits: &WireLimits) -> Pair {
     let socket = WebSocket::assume_client(line, limits).await;
     let (object, handle, driver) = connect(socket, None, limits.clone());
     let ended = tokio::task::spawn_local(driver);

@@ -1,6 +1,12 @@
 //! A connection between two of our own ends.
 
-use super::testing::{Bench, Method, Pair, World, call, keep, local, made, make, pair, settle, sink_call};
+use std::cell::Cell;
+use std::rc::Rc;
+
+use super::testing::{
+    Bench, Counted, Method, Pair, World, call, keep, local, made, make, pair, pair_on, serve_on, settle,
+    sink_call,
+};
 use super::{CloseReason, Counters, code};
 use crate::limits::WireLimits;
 
@@ -55,7 +61,7 @@ fn a_megabyte_goes_through_and_comes_back() {
 fn a_stream_reaches_the_callers_object_whole() {
     local(true, async {
         let Pair { served, object, .. } = pair(&WireLimits::default()).await;
-        let mine = std::rc::Rc::new(World::default());
+        let mine = Rc::new(World::default());
         keep(&object, Bench::client(&mine)).await.expect("kept");
         call(&object, Method::Stream, &10_000u64.to_le_bytes()).await.expect("streamed");
         settle().await;
@@ -64,6 +70,24 @@ fn a_stream_reaches_the_callers_object_whole() {
         served.world.kept.borrow_mut().clear();
         settle().await;
         assert_eq!(mine.alive.get(), 0);
+    });
+}
+
+#[test]
+fn what_a_message_causes_in_other_tasks_leaves_with_its_answer() {
+    local(true, async {
+        let (limits, writes) = (WireLimits::default(), Rc::new(Cell::new(0)));
+        let (line, there) = tokio::io::duplex(64 << 10);
+        let served = serve_on(Counted { line, writes: Rc::clone(&writes) }, &limits).await;
+        let Pair { object, .. } = pair_on(served, there, &limits).await;
+        let mine = Rc::new(World::default());
+        keep(&object, Bench::client(&mine)).await.expect("kept");
+        settle().await;
+
+        // The answer, and the call that a task of its own makes.
+        writes.set(0);
+        call(&object, Method::Poke, b"").await.expect("poked");
+        assert_eq!(writes.get(), 1);
     });
 }
 
