@@ -47,8 +47,9 @@ impl<F: Frames, S: Speaker> Driver<F, S> {
     fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         for _ in 0..ROUNDS {
             let read_all = self.read(cx);
+            let came = self.line.has_incoming();
             self.run(cx);
-            if self.gives_way() {
+            if self.gives_way(came) {
                 break;
             }
             if !self.line.is_ending() {
@@ -110,11 +111,13 @@ impl<F: Frames, S: Speaker> Driver<F, S> {
         }
     }
 
-    /// Whether the few frames that are queued wait for one turn of the worker's other tasks. What came has woken the
-    /// streams that it is about, and what they say next shares the write then.
-    fn gives_way(&mut self) -> bool {
-        let few = (1..ANSWERS).contains(&self.line.queued_frames()) && !self.line.is_ending();
-        self.gave_way = few && !self.gave_way;
+    /// Whether the few frames that were queued over what `came` wait for one turn of the worker's other tasks: those of
+    /// the streams that it is about, which it has woken, so that what they say next shares the write. Where nothing is
+    /// under way for the peer, nobody has more to say.
+    fn gives_way(&mut self, came: bool) -> bool {
+        let few = (1..ANSWERS).contains(&self.line.queued_frames());
+        let waits = came && few && !self.line.is_idle() && !self.line.is_ending();
+        self.gave_way = waits && !self.gave_way;
         self.gave_way
     }
 

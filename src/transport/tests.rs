@@ -74,21 +74,29 @@ fn a_stream_reaches_the_callers_object_whole() {
 }
 
 #[test]
-fn what_a_message_causes_in_other_tasks_leaves_with_its_answer() {
-    local(true, async {
-        let (limits, writes) = (WireLimits::default(), Rc::new(Cell::new(0)));
-        let (line, there) = tokio::io::duplex(64 << 10);
-        let served = serve_on(Counted { line, writes: Rc::clone(&writes) }, &limits).await;
-        let Pair { object, .. } = pair_on(served, there, &limits).await;
-        let mine = Rc::new(World::default());
-        keep(&object, Bench::client(&mine)).await.expect("kept");
-        settle().await;
+fn what_a_message_causes_in_a_stream_leaves_with_its_answer() {
+    local(true, async { assert_eq!(writes_of_a_poke(true).await, 1) });
+}
 
-        // The answer, and the call that a task of its own makes.
-        writes.set(0);
-        call(&object, Method::Poke, b"").await.expect("poked");
-        assert_eq!(writes.get(), 1);
-    });
+#[test]
+fn an_answer_waits_for_nobody_where_nothing_is_under_way() {
+    local(true, async { assert_eq!(writes_of_a_poke(false).await, 2) });
+}
+
+/// The server's writes for an answer, and for a call that a task of its own makes on the same occasion.
+async fn writes_of_a_poke(is_under_way: bool) -> usize {
+    let (limits, writes) = (WireLimits::default(), Rc::new(Cell::new(0)));
+    let (line, there) = tokio::io::duplex(64 << 10);
+    let served = serve_on(Counted { line, writes: Rc::clone(&writes) }, &limits).await;
+    let Pair { served, object, .. } = pair_on(served, there, &limits).await;
+    let mine = Rc::new(World::default());
+    keep(&object, Bench::client(&mine)).await.expect("kept");
+    settle().await;
+
+    let _work = is_under_way.then(|| served.handle.line().work());
+    writes.set(0);
+    call(&object, Method::Poke, b"").await.expect("poked");
+    writes.get()
 }
 
 #[test]
