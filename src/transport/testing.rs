@@ -1,12 +1,9 @@
 //! A test bench: an object with a few telling methods, without a schema, and peers to call it.
 
 use std::cell::{Cell, RefCell};
-use std::io;
 use std::net::SocketAddr;
 use std::ops::Deref;
-use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use capnp::any_pointer;
@@ -18,7 +15,7 @@ use capnp::private::capability::ClientHook;
 use capnp::serialize::OwnedSegments;
 use capnp_rpc::rpc_capnp::message as rpc;
 use futures::{SinkExt, StreamExt};
-use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
 use tokio::task::JoinHandle;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -247,37 +244,6 @@ pub(crate) async fn serve_on<S: AsyncRead + AsyncWrite + Unpin + 'static>(
     let (handle, driver) = accept(socket, None, limits.clone(), |_| Bench::client(&world));
     let ended = tokio::task::spawn_local(driver);
     Served { world, handle, ended }
-}
-
-/// A line that counts the writes to it.
-pub(crate) struct Counted {
-    pub(crate) line: DuplexStream,
-    pub(crate) writes: Rc<Cell<usize>>,
-}
-
-impl AsyncRead for Counted {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.line).poll_read(cx, buffer)
-    }
-}
-
-impl AsyncWrite for Counted {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.writes.update(|writes| writes + 1);
-        Pin::new(&mut self.line).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.line).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.line).poll_shutdown(cx)
-    }
 }
 
 /// A server, and a client that is connected to it.

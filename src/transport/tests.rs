@@ -3,9 +3,10 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
+use tokio_util::io::InspectWriter;
+
 use super::testing::{
-    Bench, Counted, Method, Pair, World, call, keep, local, made, make, pair, pair_on, serve_on, settle,
-    sink_call,
+    Bench, Method, Pair, World, call, keep, local, made, make, pair, pair_on, serve_on, settle, sink_call,
 };
 use super::{CloseReason, Counters, code};
 use crate::limits::WireLimits;
@@ -87,7 +88,9 @@ fn an_answer_waits_for_nobody_where_nothing_is_under_way() {
 async fn writes_of_a_poke(is_under_way: bool) -> usize {
     let (limits, writes) = (WireLimits::default(), Rc::new(Cell::new(0)));
     let (line, there) = tokio::io::duplex(64 << 10);
-    let served = serve_on(Counted { line, writes: Rc::clone(&writes) }, &limits).await;
+    let counter = Rc::clone(&writes);
+    let counted = InspectWriter::new(line, move |_: &[u8]| counter.update(|writes| writes + 1));
+    let served = serve_on(counted, &limits).await;
     let Pair { served, object, .. } = pair_on(served, there, &limits).await;
     let mine = Rc::new(World::default());
     keep(&object, Bench::client(&mine)).await.expect("kept");
