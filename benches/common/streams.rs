@@ -38,15 +38,20 @@ impl FromStr for Kind {
     }
 }
 
+/// The words that begin such a process; its server's address goes into the second.
+pub(crate) fn role<'a>(
+    kind: &'a str,
+    events: &'a str,
+    window: &'a str,
+    connections: &'a str,
+) -> [&'a str; 6] {
+    ["streams", "", kind, events, window, connections]
+}
+
 /// Streams of `events` events, `window` of them at once over `connections`. Each line says for how many milliseconds new
 /// ones are begun; with 0, each of them once. The answer: streams, nanoseconds, nanoseconds of the first half
 /// of the last stream, bytes of an event, bytes sent for one.
-pub(crate) fn run(
-    address: &str,
-    kind: &str,
-    events: u64,
-    (window, connections): (usize, usize),
-) -> Outcome<()> {
+pub(crate) fn run(address: &str, kind: &str, events: u64, window: usize, connections: usize) -> Outcome<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     LocalSet::new().block_on(&runtime, async {
         let kind: Kind = kind.parse()?;

@@ -5,6 +5,7 @@ use crate::contender::{Contender, print_ratio};
 use crate::plan::{Case, Plan};
 use crate::process::{Process, SERVER_CORE};
 use crate::statistics::Sample;
+use crate::streams::role;
 use crate::{Outcome, flight, idle, million};
 
 pub(crate) const CASES: &[Case] = &[
@@ -57,8 +58,8 @@ fn stream(plan: Plan) -> Outcome<bool> {
     let text = events.to_string();
     let units = f64::from(events);
     let line = plan.millis.to_string();
-    let mut single = Contender::ours("stream, event by event", &["streams", "", "each", &text, "1", "1"])?;
-    let mut many = Contender::ours("stream, in batches", &["streams", "", "batch", &text, "1", "1"])?;
+    let mut single = Contender::ours("stream, event by event", &role("each", &text, "1", "1"))?;
+    let mut many = Contender::ours("stream, in batches", &role("batch", &text, "1", "1"))?;
     let warm = single.run("0", units)?;
     many.run("0", units)?;
     let [_, _, _, ask, reply, _] = warm.fields[..] else { return Err("no sizes".into()) };
@@ -91,7 +92,8 @@ fn short(plan: Plan) -> Outcome<bool> {
     const EVENTS: u32 = 8;
     const AT_ONCE: usize = 32;
     let line = plan.millis.to_string();
-    let role = ["streams", "", "each", &EVENTS.to_string(), &AT_ONCE.to_string(), "1"];
+    let (events, at_once) = (EVENTS.to_string(), AT_ONCE.to_string());
+    let role = role("each", &events, &at_once, "1");
     let mut ours = Contender::ours("8-event streams, 32 at once", &role)?;
     let warm = ours.run(&line, 1.0)?;
     let [streams, _, _, ask, reply, frames] = warm.fields[..] else { return Err("no sizes".into()) };

@@ -69,7 +69,7 @@ fn main() -> Outcome<()> {
         [process::ROLE, "calls", address, kind, window] => calls::run(address, kind, window.parse()?),
         [process::ROLE, "idle", address] => idle::run(address),
         [process::ROLE, "streams", address, kind, events, window, connections] => {
-            streams::run(address, kind, events.parse()?, (window.parse()?, connections.parse()?))
+            streams::run(address, kind, events.parse()?, window.parse()?, connections.parse()?)
         }
         words => plan::run(words, cases::CASES),
     }

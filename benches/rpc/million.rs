@@ -5,6 +5,7 @@ use crate::bar::Bar;
 use crate::contender::{Contender, print_ratio};
 use crate::plan::Plan;
 use crate::statistics::Sample;
+use crate::streams::role;
 
 /// The case: the second half's time against the first's, and the server's memory at the end.
 pub(crate) fn measure(plan: Plan) -> Outcome<bool> {
@@ -14,8 +15,8 @@ pub(crate) fn measure(plan: Plan) -> Outcome<bool> {
         let (mut growth, mut rate, mut memory) = <(Sample, Sample, Sample)>::default();
         for _ in 0..RUNS {
             // A server of its own for each: the memory store keeps what it was given.
-            let role = ["streams", "", kind, &events.to_string(), "1", "1"];
-            let mut ours = Contender::ours(kind, &role)?;
+            let text = events.to_string();
+            let mut ours = Contender::ours(kind, &role(kind, &text, "1", "1"))?;
             let run = ours.run("0", f64::from(events))?;
             let [_, nanos, half, ..] = run.fields[..] else { return Err("no halves".into()) };
             growth.add((nanos - half) as f64 / half as f64);

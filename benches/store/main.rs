@@ -77,7 +77,7 @@ fn main() -> Outcome<()> {
         [process::ROLE, "engine", dir, tasks] => engine::run(dir, tasks.parse()?),
         [process::ROLE, "server", dir, kind, workers] => server::serve(dir, kind.parse()?, workers.parse()?),
         [process::ROLE, "streams", address, kind, events, window, connections] => {
-            streams::run(address, kind, events.parse()?, (window.parse()?, connections.parse()?))
+            streams::run(address, kind, events.parse()?, window.parse()?, connections.parse()?)
         }
         [process::ROLE, "pages", dir, tasks] => page::run(dir, tasks.parse()?),
         [process::ROLE, "recovery", dir, bytes] => recovery::run(dir, bytes.parse()?),

@@ -9,6 +9,7 @@ use crate::disk::{self, Scratch};
 use crate::plan::Plan;
 use crate::process::{Process, SERVER_CORE};
 use crate::statistics::Sample;
+use crate::streams::role;
 use crate::{Outcome, streams8};
 
 /// Megabytes.
@@ -22,7 +23,7 @@ const STEP: &str = "5000";
 pub(crate) fn measure(plan: Plan) -> Outcome<bool> {
     let goal: u64 = if plan.quick { 20_000 } else { 1_000_000 };
     let dir = Scratch::new("resident")?;
-    let role = ["streams", "", "each", EVENTS, "64"];
+    let role = role("each", EVENTS, "64", "1");
     let server = Process::start(SERVER_CORE, &["server", dir.text()?, "keep", "1"])?;
     let mut ours = Contender::start("tasks".to_owned(), server, &role)?;
     let (begun, mut tasks, mut next) = (Instant::now(), 0, goal / 5);

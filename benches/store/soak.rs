@@ -6,6 +6,7 @@ use crate::disk::{self, Scratch};
 use crate::plan::Plan;
 use crate::process::{Process, SERVER_CORE};
 use crate::statistics::Sample;
+use crate::streams::role;
 use crate::{Outcome, streams8};
 
 /// Events of each task: submitted, chunks, completed.
@@ -26,7 +27,8 @@ struct Look {
 pub(crate) fn measure(plan: Plan) -> Outcome<bool> {
     let goal = if plan.quick { 0.2 } else { 5.0 };
     let dir = Scratch::new("soak")?;
-    let role = ["streams", "", "each", &EVENTS.to_string(), "32", "1"];
+    let events = EVENTS.to_string();
+    let role = role("each", &events, "32", "1");
     let server = Process::start(SERVER_CORE, &["server", dir.text()?, "retain", "1"])?;
     let mut ours = Contender::start("soak".to_owned(), server, &role)?;
     let (mut looks, mut millions, mut next) = (Vec::<Look>::new(), 0.0, 0.0);

@@ -7,6 +7,7 @@ use crate::plain::{Plain, Wrote};
 use crate::plan::Plan;
 use crate::process::Process;
 use crate::statistics::Sample;
+use crate::streams::role;
 use crate::{BOTH_CORES, Outcome};
 
 /// Events of one stream.
@@ -14,7 +15,7 @@ const EVENTS: u32 = 8;
 
 /// The case.
 pub(crate) fn measure(plan: Plan) -> Outcome<bool> {
-    let mut met = true;
+    let (mut met, events) = (true, EVENTS.to_string());
     for (at_once, connections, workers, kind) in [
         ("8", "1", "1", "batch"),
         ("16", "1", "1", "batch"),
@@ -28,7 +29,7 @@ pub(crate) fn measure(plan: Plan) -> Outcome<bool> {
     ] {
         let dir = Scratch::new("streams")?;
         let name = format!("{at_once} streams, {connections} connections, {workers} workers, {kind}");
-        let role = ["streams", "", kind, &EVENTS.to_string(), at_once, connections];
+        let role = role(kind, &events, at_once, connections);
         let server = Process::start(BOTH_CORES, &["server", dir.text()?, "keep", workers])?;
         let mut ours = Contender::start(name, server, &role)?;
         let aside = Scratch::new("streams-memory")?;
